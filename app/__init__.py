@@ -1,0 +1,1 @@
+"""Command line, pipeline and web demo: everything that puts the other packages together."""

@@ -1,0 +1,151 @@
+"""Closed-form Tikhonov reconstruction of separable cameras."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..operators import SeparableOperator
+from .factors import SeparableFactors
+from .penalty import PenaltyRule, SpectralCapture, choose_penalty
+
+__all__ = ["Tikhonov", "TikhonovSolution"]
+
+
+@dataclass(frozen=True, eq=False)
+class TikhonovSolution:
+    """A Tikhonov reconstruction with the numbers that describe it.
+
+    Attributes
+    ----------
+    scene : Tensor, shape (..., *scene_shape)
+        The reconstruction, neither clipped nor scaled.
+    penalty : Tensor, shape (...)
+        Penalty of each item and channel, in squared units of the gains.
+    relative_penalty : Tensor, shape (...)
+        Penalty over the largest squared gain.
+    residual : Tensor, shape (...)
+        Relative residual ``||A x - y|| / ||y||`` of each item and channel; row and column means
+        are left out of a mean-free camera's.
+    noise_std : Tensor, shape (...)
+        Noise and model error a sample, estimated from what no scene can produce; NaN where the
+        camera leaves no such samples.
+    effective_parameters : Tensor, shape (...)
+        How many parameters the reconstruction fits.
+    """
+
+    scene: Tensor
+    penalty: Tensor
+    relative_penalty: Tensor
+    residual: Tensor
+    noise_std: Tensor
+    effective_parameters: Tensor
+
+
+class Tikhonov:
+    r"""Reconstruct scenes by :math:`\min_X \|Y - \Phi_L X \Phi_R^T\|^2 + \lambda \|X\|^2`.
+
+    The two singular value decompositions are done once; a frame then costs four small matrix
+    products.
+
+    Parameters
+    ----------
+    operator : SeparableOperator
+        The camera. Of a mean-free one (:meth:`SeparableOperator.centred`) raw captures may be
+        given with their row and column means.
+    penalty : float, Tensor of shape (...) or {"gcv", "sure", "discrepancy"}, optional
+        :math:`\lambda > 0` in squared units of the transfer matrices, one for all or one an item
+        and channel; or the rule that chooses it for each capture, see :func:`choose_penalty`.
+    noise_std : float or Tensor, optional
+        Noise of captures for the rules ``"sure"`` and ``"discrepancy"``.
+
+    Raises
+    ------
+    ValueError
+        The penalty is not positive, or its rule is unknown.
+
+    References
+    ----------
+    Asif et al., "FlatCam: Thin, Lensless Cameras Using Coded Aperture and Computation",
+    IEEE Transactions on Computational Imaging, 2017.
+    """
+
+    def __init__(
+        self,
+        operator: SeparableOperator,
+        penalty: float | Tensor | PenaltyRule = "gcv",
+        *,
+        noise_std: float | Tensor | None = None,
+    ) -> None:
+        if not isinstance(operator, SeparableOperator):
+            raise TypeError(
+                f"operator must be a SeparableOperator, got {type(operator).__name__}; "
+                "conjugate_gradient, fista and admm take any operator"
+            )
+        self.operator = operator
+        self.factors = SeparableFactors.of(operator)
+        self.noise_std = noise_std
+        self._rule: PenaltyRule | None = None
+        self._filter: Tensor | None = None
+        if isinstance(penalty, str):
+            if penalty not in ("gcv", "sure", "discrepancy"):
+                raise ValueError(
+                    f"penalty must be a positive number, gcv, sure or discrepancy, got {penalty!r}"
+                )
+            self._rule = penalty
+        else:
+            gains = self.factors.gains
+            self._penalty = torch.as_tensor(penalty, dtype=gains.dtype, device=gains.device)
+            if not bool((self._penalty > 0).all()):
+                raise ValueError(f"penalty must be positive, got {penalty}")
+            self._filter = self._inverse_filter(self._penalty)
+
+    def __call__(self, capture: Tensor) -> Tensor:
+        """Map captures (..., *capture_shape) to scenes (..., *scene_shape)."""
+        coefficients = self.factors.analyse(capture)
+        inverse = self._filter
+        if inverse is None:
+            inverse = self._inverse_filter(self._choose(self._spectral(capture, coefficients)))
+        return self.factors.synthesise(inverse * coefficients)
+
+    def solve(self, capture: Tensor) -> TikhonovSolution:
+        """Reconstruct captures (..., *capture_shape) and say how well they are explained."""
+        coefficients = self.factors.analyse(capture)
+        spectral = self._spectral(capture, coefficients)
+        if self._rule is None:
+            penalty = self._penalty.expand(capture.shape[:-2])
+        else:
+            penalty = self._choose(spectral)
+        energy = spectral.coefficients.square().sum((-2, -1)) + spectral.unreachable
+        largest = self.factors.gains.amax((-2, -1)).square()
+        return TikhonovSolution(
+            scene=self.factors.synthesise(self._inverse_filter(penalty) * coefficients),
+            penalty=penalty,
+            relative_penalty=penalty / largest,
+            residual=(spectral.residual_energy(penalty) / energy).sqrt(),
+            noise_std=self._noise_std(spectral),
+            effective_parameters=spectral.effective_parameters(penalty),
+        )
+
+    def _spectral(self, capture: Tensor, coefficients: Tensor) -> SpectralCapture:
+        return SpectralCapture(
+            coefficients=coefficients,
+            gains=self.factors.gains,
+            unreachable=self.factors.unreachable_energy(capture, coefficients),
+            dof=self.factors.capture_dof,
+        )
+
+    def _choose(self, spectral: SpectralCapture) -> Tensor:
+        assert self._rule is not None
+        return choose_penalty(spectral, self._rule, noise_std=self.noise_std)
+
+    def _inverse_filter(self, penalty: Tensor) -> Tensor:
+        gains = self.factors.gains
+        return gains / (gains.square() + penalty[..., None, None])
+
+    @staticmethod
+    def _noise_std(spectral: SpectralCapture) -> Tensor:
+        try:
+            return spectral.noise_variance().sqrt()
+        except ValueError:
+            return torch.full_like(spectral.unreachable, torch.nan)

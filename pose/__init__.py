@@ -1,0 +1,1 @@
+"""Human vision: pose, body parts, depth and surface normals."""
