@@ -1,0 +1,5 @@
+"""``python -m barelens.app`` is the ``barelens`` command."""
+
+from .cli import main
+
+main()

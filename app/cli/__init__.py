@@ -1,0 +1,38 @@
+"""The ``barelens`` command: it parses, calls the Python API and prints."""
+
+from importlib.metadata import version
+
+import typer
+
+from .reconstruct import reconstruct
+
+__all__ = ["main"]
+
+cli = typer.Typer(
+    name="barelens",
+    help="Lensless and human-centric computational imaging.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+cli.command()(reconstruct)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"barelens {version('barelens')}")
+        raise typer.Exit
+
+
+@cli.callback()
+def _options(
+    show_version: bool = typer.Option(
+        False, "--version", callback=_print_version, is_eager=True, help="Print the version."
+    ),
+) -> None:
+    pass
+
+
+def main() -> None:
+    """Run the command; exits 2 for bad usage and 1 for bad input."""
+    cli()

@@ -1,0 +1,40 @@
+"""What the commands say on the error stream, and how they end."""
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import NoReturn, TypeVar
+
+import typer
+
+__all__ = ["complain", "fail", "tracked", "user_errors"]
+
+Item = TypeVar("Item")
+
+
+def complain(message: object) -> None:
+    """Print one line on the error stream."""
+    typer.echo(f"barelens: {' '.join(str(message).split())}", err=True)
+
+
+def fail(message: object) -> NoReturn:
+    """Print one line on the error stream and exit with 1."""
+    complain(message)
+    raise typer.Exit(1)
+
+
+@contextmanager
+def user_errors() -> Iterator[None]:
+    """End with one line, not a traceback, where the user's input is at fault."""
+    try:
+        yield
+    except (ValueError, TypeError, OSError, ImportError) as error:
+        fail(error)
+
+
+def tracked(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
+    """Yield items behind a progress bar on the error stream; none where that is no terminal."""
+    from rich.console import Console
+    from rich.progress import track
+
+    console = Console(stderr=True)
+    yield from track(items, label, total=total, console=console, disable=not console.is_terminal)

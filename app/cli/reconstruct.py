@@ -1,0 +1,93 @@
+"""``barelens reconstruct``."""
+
+from pathlib import Path
+
+import typer
+
+from .messages import complain, fail, tracked, user_errors
+
+__all__ = ["reconstruct"]
+
+
+def reconstruct(
+    captures: list[Path] = typer.Argument(help="Raw captures: PNG, TIFF, NPY, NPZ or DNG."),
+    camera: Path = typer.Option(..., help="The camera record."),
+    out: Path = typer.Option(..., help="Folder for the results; made if missing."),
+    method: str = typer.Option(
+        "auto", help="auto, tikhonov (separable cameras), cg, fista or admm."
+    ),
+    penalty: str = typer.Option(
+        "gcv", help="gcv, sure, discrepancy, or a weight relative to the largest squared gain."
+    ),
+    tv_weight: float = typer.Option(1e-4, help="Weight of ADMM's total variation, relative."),
+    iterations: int = typer.Option(100, help="Most iterations of the iterative methods."),
+    saturated_limit: float = typer.Option(0.01, help="Largest share of saturated pixels."),
+    device: str = typer.Option("cpu", help="cpu, cuda, cuda:1, ..."),
+) -> None:
+    """Reconstruct scenes from raw captures, one after the other.
+
+    For each capture NAME three files are written: NAME.linear.tif (16-bit linear light),
+    NAME.linear.png (for the screen) and NAME.linear.json (settings, penalty, residual, versions).
+    A capture that cannot be used is reported and the rest go on; the exit code is then 1.
+    """
+    from ...calibration import Camera
+    from ..pipeline import LinearPipeline, LinearSettings, reconstruct_file
+
+    with user_errors():
+        settings = LinearSettings(
+            method=method,  # type: ignore[arg-type]
+            penalty=_penalty(penalty),
+            tv_weight=tv_weight,
+            iterations=iterations,
+            saturated_limit=saturated_limit,
+        )
+        _check_names(captures)
+        pipeline = LinearPipeline(Camera.load(camera), settings, device=_device(device))
+        out.mkdir(parents=True, exist_ok=True)
+    failed = 0
+    for path in tracked(captures, "Reconstructing", len(captures)):
+        try:
+            record = reconstruct_file(path, pipeline, out)
+        except (ValueError, TypeError, OSError, ImportError) as error:
+            complain(error if str(path) in str(error) else f"{path}: {error}")
+            failed += 1
+            continue
+        residual = record["solution"]["residual"]
+        values = residual if isinstance(residual, list) else [residual]
+        typer.echo(
+            f"{path} -> {out / record['files']['picture']}  "
+            f"residual {', '.join(f'{value:.3f}' for value in values)}"
+        )
+    if failed:
+        fail(f"{failed} of {len(captures)} captures failed")
+
+
+def _penalty(text: str) -> float | str:
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def _device(name: str) -> str:
+    """Require a device that this machine has."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {name!r} cannot be used: {reason}") from None
+    return name
+
+
+def _check_names(captures: list[Path]) -> None:
+    """Require different names, because results are named after their captures."""
+    seen: dict[str, Path] = {}
+    for path in captures:
+        if path.stem in seen:
+            raise ValueError(
+                f"{seen[path.stem]} and {path} would both be written as {path.stem}; "
+                "reconstruct them into different folders"
+            )
+        seen[path.stem] = path
