@@ -208,8 +208,8 @@ def reconstruct_file(path: Path, pipeline: LinearPipeline, out: Path) -> dict[st
     """Reconstruct one file and write its scene, its picture and its record.
 
     ``NAME.linear.tif`` holds linear light in 16 bits with its scale in the description,
-    ``NAME.linear.png`` a picture for the screen, ``NAME.linear.json`` the record. Each is written complete or
-    not at all, the record last.
+    ``NAME.linear.png`` a picture for the screen, ``NAME.linear.json`` the record. Each is written
+    complete or not at all, the record last.
 
     Parameters
     ----------

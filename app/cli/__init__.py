@@ -5,6 +5,7 @@ from importlib.metadata import version
 import typer
 
 from .reconstruct import reconstruct
+from .simulate import simulate
 
 __all__ = ["main"]
 
@@ -16,6 +17,7 @@ cli = typer.Typer(
     add_completion=False,
 )
 cli.command()(reconstruct)
+cli.command()(simulate)
 
 
 def _print_version(wanted: bool) -> None:

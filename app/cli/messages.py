@@ -2,11 +2,12 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import NoReturn, TypeVar
 
 import typer
 
-__all__ = ["complain", "fail", "tracked", "user_errors"]
+__all__ = ["check_names", "complain", "fail", "tracked", "user_errors"]
 
 Item = TypeVar("Item")
 
@@ -38,3 +39,15 @@ def tracked(items: Iterable[Item], label: str, total: int) -> Iterator[Item]:
 
     console = Console(stderr=True)
     yield from track(items, label, total=total, console=console, disable=not console.is_terminal)
+
+
+def check_names(paths: Iterable[Path]) -> None:
+    """Require different names, because results are named after their sources."""
+    seen: dict[str, Path] = {}
+    for path in paths:
+        if path.stem in seen:
+            raise ValueError(
+                f"{seen[path.stem]} and {path} would both be written as {path.stem}; "
+                "give them different folders"
+            )
+        seen[path.stem] = path

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from .messages import complain, fail, tracked, user_errors
+from .messages import check_names, complain, fail, tracked, user_errors
 
 __all__ = ["reconstruct"]
 
@@ -41,7 +41,7 @@ def reconstruct(
             iterations=iterations,
             saturated_limit=saturated_limit,
         )
-        _check_names(captures)
+        check_names(captures)
         pipeline = LinearPipeline(Camera.load(camera), settings, device=_device(device))
         out.mkdir(parents=True, exist_ok=True)
     failed = 0
@@ -79,15 +79,3 @@ def _device(name: str) -> str:
         reason = str(error).splitlines()[0]
         raise ValueError(f"device {name!r} cannot be used: {reason}") from None
     return name
-
-
-def _check_names(captures: list[Path]) -> None:
-    """Require different names, because results are named after their captures."""
-    seen: dict[str, Path] = {}
-    for path in captures:
-        if path.stem in seen:
-            raise ValueError(
-                f"{seen[path.stem]} and {path} would both be written as {path.stem}; "
-                "reconstruct them into different folders"
-            )
-        seen[path.stem] = path

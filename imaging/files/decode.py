@@ -1,6 +1,7 @@
 """Decoders of each file format: pixels exactly as stored, or a clear error."""
 
 import math
+import struct
 import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ class Stored:
         Whether the last channel is opacity.
     palette : bool
         Whether colours came out of a table.
+    mosaic : bool
+        Whether every pixel has one colour of a pattern.
     description : str
         The TIFF image description.
     """
@@ -35,6 +38,7 @@ class Stored:
     array: NDArray[Any]
     alpha: bool = False
     palette: bool = False
+    mosaic: bool = False
     description: str = ""
 
 
@@ -170,17 +174,30 @@ def _decode_tiff(request: _Request) -> Stored:
             raise ValueError(f"it holds a stack of shape {tiff.series[0].shape}, wanted one image")
         request.check_size(*page.shape)
         _check_segments(page, tiff.filehandle.size)
-        # OpenCV's libtiff knows LZW, for which tifffile needs one more package.
         if page.compression == tifffile.COMPRESSION.LZW:
-            array = _decode_opencv(request.path.read_bytes())
+            array = _decode_lzw(page, tiff.byteorder, request.path.read_bytes())
         else:
             array = page.asarray()
             if page.axes.endswith("S"):
                 array = np.moveaxis(array, -1, 0)
         # Some writers, OpenCV for one, leave out the tag that says a fourth sample is opacity.
         untagged = colours == tifffile.PHOTOMETRIC.RGB and page.samplesperpixel == 4
-        alpha = untagged or not {1, 2}.isdisjoint(map(int, page.extrasamples))
+        tagged = not {1, 2}.isdisjoint(map(int, page.extrasamples))
+        alpha = array.ndim == 3 and (tagged or untagged)
         return Stored(array, alpha=alpha, description=page.description)
+
+
+def _decode_lzw(page: Any, byteorder: str, content: bytes) -> NDArray[Any]:
+    """Decode with OpenCV's libtiff, since tifffile needs one more package for this."""
+    orientation = page.tags.get("Orientation")
+    if orientation is not None:  # OpenCV would turn the image
+        start = orientation.valueoffset
+        upright = struct.pack(f"{byteorder}H", 1)
+        content = content[:start] + upright + content[start + len(upright) :]
+    array = _decode_opencv(content)
+    if array.size != page.size or array.dtype != page.dtype:
+        raise ValueError(f"it decodes to {array.shape} of {array.dtype}, not to {page.shape}")
+    return array
 
 
 def _check_segments(page: Any, file_size: int) -> None:
@@ -248,7 +265,7 @@ def _decode_raw(request: _Request) -> Stored:
             raw.unpack()
             if raw.raw_type != rawpy.RawType.Flat:
                 raise ValueError("it is not a mosaic with one value to each pixel")
-            return Stored(raw.raw_image_visible.copy())
+            return Stored(raw.raw_image_visible.copy(), mosaic=True)
     except rawpy.LibRawError as error:  # its message is bytes
         raise ValueError(error.args[0].decode()) from error
 

@@ -104,6 +104,8 @@ def read_image(
         raise ValueError(f"alpha must be 'refuse' or 'drop', got {alpha!r}")
     path = Path(path)
     stored = decode(path, max_pixels=max_pixels, upright=True)
+    if stored.mosaic:
+        raise FileError(f"{path}: is a camera raw, a mosaic and no picture; read_raw reads it")
     array = stored.array
     if stored.alpha:
         if alpha == "refuse":
@@ -150,8 +152,8 @@ def _tiff16_scale(path: Path, description: str) -> tuple[float, float]:
     try:
         record = json.loads(description)
         is_ours = record["format"] == TIFF16_FORMAT
-        version, black, white = record["format_version"], record["black"], record["white"]
-        scale = float(black), float(white)
+        version = int(record["format_version"])
+        scale = float(record["black"]), float(record["white"])
     except (ValueError, KeyError, TypeError):
         is_ours = False
     if not is_ours:

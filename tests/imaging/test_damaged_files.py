@@ -154,6 +154,15 @@ def test_a_damaged_byte_is_an_error_or_seen_as_a_value(files, name, data):
     assert name not in CHECKSUMMED or np.array_equal(raw.numpy(), good)
 
 
+def test_a_png_is_checked_to_its_last_byte(files):
+    folder, contents = files
+    path = folder / "end.png"
+    content = contents["png16.png"]
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+    with pytest.raises(FileError, match=f"wrong checksum in the chunk at byte {len(content) - 12}"):
+        read_raw(path)
+
+
 def test_a_png_with_rows_missing_behind_good_checksums_is_an_error(tmp_path):
     path = tmp_path / "short.png"
     path.write_bytes(_png(PICTURE[..., 0], rows_kept=20))
@@ -259,6 +268,15 @@ def test_arrays_that_are_no_numbers_are_refused(tmp_path):
         np.save(path, array)
         with pytest.raises(FileError, match="wanted integers or floating point"):
             read_raw(path)
+
+
+def test_an_npy_with_more_than_one_array_is_refused(tmp_path):
+    path = tmp_path / "array.npy"
+    with path.open("wb") as stream:
+        np.save(stream, FRAME)
+        np.save(stream, FRAME)
+    with pytest.raises(FileError, match="more data behind its array"):
+        read_raw(path)
 
 
 def test_arrays_of_an_npz_are_named(tmp_path):

@@ -197,3 +197,18 @@ def test_colour_map_refuses_odd_arguments():
         colour_map(values, low=0, high=1, palette="jet")
     with pytest.raises(TypeError, match="values"):
         colour_map(values.int(), low=0, high=1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_gpu_gives_what_the_cpu_gives():
+    light = scene(0, 2, 3, 40, 50)
+    picture, used = to_display(light.cuda(), white_balance="grey-world")
+    wanted, settings_used = to_display(light, white_balance="grey-world")
+    assert picture.is_cuda
+    assert (picture.cpu().int() - wanted.int()).abs().max() <= 1
+    torch.testing.assert_close(used.white.cpu(), settings_used.white)
+    colours = colour_map(light.cuda(), low=0.0, high=1.0).cpu().int()
+    assert (colours - colour_map(light, low=0.0, high=1.0).int()).abs().max() <= 8
+    montage = side_by_side(list(picture), ["first", "second"])
+    assert montage.shape[-1] == 3

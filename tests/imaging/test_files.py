@@ -136,6 +136,23 @@ def test_npy_and_npz_are_read_as_stored(folder, array, fortran, byteorder):
         assert same(read_raw(folder / "single.npz"), array)
 
 
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("kind", ["grey", "grey16", "colour"])
+def test_orientation_tags_turn_no_raw_frame(folder, kind, orientation):
+    stored = np.random.default_rng(0).integers(0, 256, (9, 13, 3)).astype(np.uint8)
+    if kind != "colour":
+        stored = stored[..., 0] * (np.uint16(257) if kind == "grey16" else np.uint8(1))
+    wanted = np.moveaxis(stored, -1, 0) if stored.ndim == 3 else stored
+    picture = Image.fromarray(stored)
+    for compression in ("tiff_lzw", "raw"):
+        picture.save(folder / "turned.tif", compression=compression, tiffinfo={274: orientation})
+        assert same(read_raw(folder / "turned.tif"), wanted)
+    exif = Image.Exif()
+    exif[274] = orientation
+    picture.save(folder / "turned.png", exif=exif)
+    assert same(read_raw(folder / "turned.png"), wanted)
+
+
 def test_jpeg_is_read_in_rgb(folder):
     red = np.zeros((16, 24, 3), np.uint8)
     red[..., 0] = 200
@@ -159,6 +176,8 @@ def test_dng_mosaic_is_read_as_stored(folder):
     ]
     tifffile.imwrite(path, mosaic, photometric="CFA", metadata=None, extratags=tags)
     assert same(read_raw(path), mosaic)
+    with pytest.raises(FileError, match="a mosaic and no picture"):
+        read_image(path, encoding="linear")
     with pytest.raises(FileError, match="more than max_pixels=6143"):
         read_raw(path, max_pixels=64 * 96 - 1)
     path.write_bytes(path.read_bytes()[:-1])

@@ -191,3 +191,13 @@ def test_data_range_must_be_given_and_positive():
             metric(image, image, data_range=0)
     with pytest.raises(ShapeError, match="at least 11 pixels"):
         ssim(image[..., :10], image[..., :10], data_range=1)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("name", METRICS)
+def test_a_gpu_gives_what_the_cpu_gives(name):
+    image, reference = pair(0, 4, 3, 64, 65, dtype=torch.float32)
+    on_gpu = METRICS[name](image.cuda(), reference.cuda())
+    assert on_gpu.is_cuda
+    torch.testing.assert_close(on_gpu.cpu(), METRICS[name](image, reference), rtol=1e-4, atol=1e-5)
