@@ -6,6 +6,7 @@ python docs/make_pictures.py
 from pathlib import Path
 
 import torch
+
 from barelens import data
 from barelens.app.pipeline import LinearPipeline
 from barelens.calibration import Camera
@@ -18,7 +19,7 @@ SIZE = (240, 240)
 def shown(raw: torch.Tensor) -> torch.Tensor:
     """Shrink a raw frame to a grey picture, as a person would see what the sensor saw."""
     light = torch.nn.functional.interpolate(raw.float()[None, None], SIZE, mode="area")[0]
-    return to_display(light)[0]
+    return to_display(light, black=float(light.min()))[0]
 
 
 def resized(picture: torch.Tensor) -> torch.Tensor:
