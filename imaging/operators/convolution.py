@@ -96,14 +96,19 @@ class ConvolutionOperator(LinearOperator):
     def forward(self, scene: Tensor) -> Tensor:
         """Map scenes (..., *scene_shape) to captures (..., *capture_shape)."""
         check_shape(scene, self.scene_shape, "scene")
-        spectrum = torch.fft.rfft2(scene, s=self.grid) * self.transfer
-        return _crop(torch.fft.irfft2(spectrum, s=self.grid), self._sensor_size)
+        return self._filtered(scene, self.transfer, self._sensor_size)
 
     def adjoint(self, capture: Tensor) -> Tensor:
         """Map captures (..., *capture_shape) to scenes (..., *scene_shape)."""
         check_shape(capture, self.capture_shape, "capture")
-        spectrum = torch.fft.rfft2(capture, s=self.grid) * self.transfer.conj()
-        return _crop(torch.fft.irfft2(spectrum, s=self.grid), self._scene_size)
+        return self._filtered(capture, self.transfer.conj(), self._scene_size)
+
+    def _filtered(self, image: Tensor, transfer: Tensor, size: tuple[int, int]) -> Tensor:
+        """Multiply the spectrum and crop; rows that are zero or cropped are never transformed."""
+        rows, columns = self.grid
+        spectrum = torch.fft.fft(torch.fft.rfft(image, n=columns), n=rows, dim=-2) * transfer
+        kept = torch.fft.ifft(spectrum, dim=-2)[..., : size[0], :]
+        return torch.fft.irfft(kept, n=columns)[..., : size[1]]
 
 
 def _grid(sensor: int, scene: int, kernel: int) -> int:
@@ -130,7 +135,3 @@ def _fast_length(length: int) -> int:
 
 def _padding(size: tuple[int, int], grid: tuple[int, int]) -> tuple[int, int, int, int]:
     return (0, grid[1] - size[1], 0, grid[0] - size[0])
-
-
-def _crop(tensor: Tensor, size: tuple[int, int]) -> Tensor:
-    return tensor[..., : size[0], : size[1]]

@@ -12,13 +12,13 @@ from .total_variation import TotalVariationKind, tv_prox
 
 __all__ = ["ProximalMap", "fista", "nonnegative_prox", "tv_regulariser"]
 
-#: Maps a scene and a step size to the proximal point of the regulariser times the step.
-ProximalMap = Callable[[Tensor, float], Tensor]
+#: Maps scenes and their step sizes, which broadcast, to proximal points of the regulariser.
+ProximalMap = Callable[[Tensor, Tensor], Tensor]
 
 _NORM_MARGIN = 1.01  # power iteration approaches the norm from below
 
 
-def nonnegative_prox(scene: Tensor, step: float) -> Tensor:
+def nonnegative_prox(scene: Tensor, step: Tensor) -> Tensor:
     """Proximal map of the constraint that a scene has no negative light."""
     return scene.clamp_min(0)
 
@@ -47,7 +47,7 @@ def tv_regulariser(
         raise ValueError(f"weight must be positive, got {weight}")
     dual: Tensor | None = None
 
-    def prox(scene: Tensor, step: float) -> Tensor:
+    def prox(scene: Tensor, step: Tensor) -> Tensor:
         nonlocal dual
         start = dual if dual is not None and dual.shape[1:] == scene.shape else None
         scene, dual = tv_prox(
@@ -75,6 +75,9 @@ def fista(
     restart: bool = True,
 ) -> Solution:
     r"""Minimise :math:`\tfrac12 \|A x - y\|^2 + r(x)` by accelerated proximal gradients.
+
+    FISTA with the momentum of the proximal optimised gradient method, whose worst case is half
+    that of the classical momentum at the same cost an iteration.
 
     Parameters
     ----------
@@ -105,8 +108,10 @@ def fista(
     References
     ----------
     Beck & Teboulle, "A Fast Iterative Shrinkage-Thresholding Algorithm for Linear Inverse
-    Problems", SIAM Journal on Imaging Sciences, 2009; O'Donoghue & Candès, "Adaptive Restart for
-    Accelerated Gradient Schemes", 2015.
+    Problems", SIAM Journal on Imaging Sciences, 2009; Taylor, Hendrickx & Glineur, "Exact
+    Worst-Case Performance of First-Order Methods for Composite Convex Optimization", SIAM Journal
+    on Optimization, 2017; Kim & Fessler, "Adaptive Restart of the Optimized Gradient Method for
+    Convex Optimization", Journal of Optimization Theory and Applications, 2018.
     """
     batch = batch_shape(operator, capture)
     check_iterations(iterations, tolerance)
@@ -114,37 +119,47 @@ def fista(
         norm = _NORM_MARGIN * operator_norm(operator, dtype=capture.dtype, device=capture.device)
     step = 1 / norm**2 if norm else 1.0
     ndim, capture_ndim = len(operator.scene_shape), len(operator.capture_shape)
+    axes = tuple(range(-ndim, 0))
     scene = capture.new_zeros(*batch, *operator.scene_shape) if start is None else start
     residual = -capture if start is None else operator.forward(scene) - capture
-    ahead, ahead_residual = scene, residual
-    momentum = capture.new_ones(batch)
+    descended, mixed, composite = scene, scene, scene
+    momentum, stretch = capture.new_ones(batch), capture.new_ones(batch)
     progress = Progress.of(operator, capture, tolerance)
     progress.record(item_norm(residual, capture_ndim))
-    for _ in range(iterations):
-        moved = torch.sub(ahead, operator.adjoint(ahead_residual), alpha=step)
-        if prox is not None:
-            moved = prox(moved, step)
-        moved = progress.keep(moved, scene, ndim)
-        moved_residual = operator.forward(moved) - capture
-        progress.record(item_norm(moved_residual, capture_ndim))
-        change = moved - scene
-        following = (1 + (1 + 4 * momentum.square()).sqrt()) / 2
-        weight = (momentum - 1) / following
-        if restart:
-            uphill = ((ahead - moved) * change).sum(tuple(range(-ndim, 0))) > 0
-            weight = torch.where(uphill, 0.0, weight)
-            following = torch.where(uphill, 1.0, following)
-        # A is linear: its image of the extrapolated point needs no further application.
-        ahead = moved + per_item(weight, ndim) * change
-        ahead_residual = moved_residual + per_item(weight, capture_ndim) * (
-            moved_residual - residual
+    for iteration in range(iterations):
+        following = _next_momentum(momentum, last=iteration == iterations - 1)
+        inertia = per_item((momentum - 1) / following, ndim)
+        pull = per_item(momentum / following, ndim)
+        memory = inertia / per_item(stretch, ndim)
+        stretch = (2 * momentum + following - 1) / following
+        previous, descended = descended, torch.sub(scene, operator.adjoint(residual), alpha=step)
+        # On along the descent and past the scene, and back along the last proximal step.
+        mixed = (
+            ((1 + inertia + pull) * descended)
+            .addcmul_(previous, inertia, value=-1)
+            .addcmul_(scene, pull + memory, value=-1)
+            .addcmul_(mixed, memory)
         )
-        scene, residual, momentum = moved, moved_residual, following
-        if not progress.advance(_relative_change(change, scene, ndim) if tolerance else None):
+        moved = mixed if prox is None else prox(mixed, step * per_item(stretch, ndim))
+        moved = progress.keep(moved, scene, ndim)
+        if restart:
+            reached = descended + (moved - mixed) / per_item(stretch, ndim)
+            uphill = ((scene - reached) * (reached - composite)).sum(axes) > 0
+            following = torch.where(uphill, 1.0, following)
+            composite = reached
+        momentum = following
+        change = _relative_change(moved, scene, ndim) if tolerance else None
+        scene, residual = moved, operator.forward(moved) - capture
+        progress.record(item_norm(residual, capture_ndim))
+        if not progress.advance(change):
             break
     return progress.finish(scene)
 
 
-def _relative_change(change: Tensor, scene: Tensor, ndim: int) -> Tensor:
+def _next_momentum(momentum: Tensor, *, last: bool) -> Tensor:
+    return (1 + (1 + (8 if last else 4) * momentum.square()).sqrt()) / 2
+
+
+def _relative_change(moved: Tensor, scene: Tensor, ndim: int) -> Tensor:
     tiny = torch.finfo(scene.dtype).tiny
-    return item_norm(change, ndim) / item_norm(scene, ndim).clamp_min(tiny)
+    return item_norm(moved - scene, ndim) / item_norm(moved, ndim).clamp_min(tiny)

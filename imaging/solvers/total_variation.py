@@ -118,7 +118,7 @@ def total_variation(
 
 def tv_prox(
     target: Tensor,
-    weight: float,
+    weight: float | Tensor,
     *,
     kind: TotalVariationKind = "isotropic",
     nonnegative: bool = False,
@@ -131,7 +131,7 @@ def tv_prox(
     ----------
     target : Tensor, shape (..., height, width)
         What to denoise.
-    weight : float
+    weight : float or Tensor that broadcasts to the target
         :math:`w > 0`, in units of the target.
     kind : {"isotropic", "anisotropic"}, optional
         Form of the total variation.
