@@ -104,11 +104,18 @@ class ConvolutionOperator(LinearOperator):
         return self._filtered(capture, self.transfer.conj(), self._scene_size)
 
     def _filtered(self, image: Tensor, transfer: Tensor, size: tuple[int, int]) -> Tensor:
-        """Multiply the spectrum and crop; rows that are zero or cropped are never transformed."""
-        rows, columns = self.grid
-        spectrum = torch.fft.fft(torch.fft.rfft(image, n=columns), n=rows, dim=-2) * transfer
-        kept = torch.fft.ifft(spectrum, dim=-2)[..., : size[0], :]
-        return torch.fft.irfft(kept, n=columns)[..., : size[1]]
+        return from_spectrum(to_spectrum(image, self.grid) * transfer, self.grid, size)
+
+
+def to_spectrum(image: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Real FFT of an image padded with zeros to the grid, without transforming zero rows."""
+    return torch.fft.fft(torch.fft.rfft(image, n=grid[1]), n=grid[0], dim=-2)
+
+
+def from_spectrum(spectrum: Tensor, grid: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Inverse real FFT, cropped to a size, without transforming rows that the crop drops."""
+    kept = torch.fft.ifft(spectrum, dim=-2)[..., : size[0], :]
+    return torch.fft.irfft(kept, n=grid[1])[..., : size[1]]
 
 
 def _grid(sensor: int, scene: int, kernel: int) -> int:
