@@ -1,0 +1,36 @@
+"""Sapiens of both generations: backbones, heads and their checkpoints."""
+
+from .build import from_state_dict
+from .checkpoint import CheckpointError, load_checkpoint, read_state_dict, save_checkpoint
+from .heads import DeconvHead
+from .licence import LICENCES, LicenceNotice
+from .model import HumanModel
+from .rope_vit import RopeVisionTransformer
+from .shuffle_heads import Pointmap, PointmapHead, ShuffleHead
+from .sizes import BACKBONES, BACKBONES_V2, RopeViTConfig, ViTConfig
+from .tasks import TASKS, canonical_task
+from .vit import VisionTransformer, resize_position_embedding
+
+__all__ = [
+    "BACKBONES",
+    "BACKBONES_V2",
+    "LICENCES",
+    "TASKS",
+    "CheckpointError",
+    "DeconvHead",
+    "HumanModel",
+    "LicenceNotice",
+    "Pointmap",
+    "PointmapHead",
+    "RopeViTConfig",
+    "RopeVisionTransformer",
+    "ShuffleHead",
+    "ViTConfig",
+    "VisionTransformer",
+    "canonical_task",
+    "from_state_dict",
+    "load_checkpoint",
+    "read_state_dict",
+    "resize_position_embedding",
+    "save_checkpoint",
+]
