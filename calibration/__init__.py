@@ -1,5 +1,25 @@
 """Calibration: what a camera does to light, measured and kept in one record."""
 
 from .camera import CalibrationError, Camera, Crop
+from .capture import VirtualBench, capture_patterns
+from .drift import Drift, DriftReport, check_camera, correct_camera
+from .patterns import PatternSet, write_patterns
+from .session import CaptureFolder, FitReport, FrameFormat, fit_camera
 
-__all__ = ["CalibrationError", "Camera", "Crop"]
+__all__ = [
+    "CalibrationError",
+    "Camera",
+    "CaptureFolder",
+    "Crop",
+    "Drift",
+    "DriftReport",
+    "FitReport",
+    "FrameFormat",
+    "PatternSet",
+    "VirtualBench",
+    "capture_patterns",
+    "check_camera",
+    "correct_camera",
+    "fit_camera",
+    "write_patterns",
+]

@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 import typer
 
+from .calibrate import capture, check, fit, patterns
 from .reconstruct import reconstruct
 from .simulate import simulate
 
@@ -18,6 +19,11 @@ cli = typer.Typer(
 )
 cli.command()(reconstruct)
 cli.command()(simulate)
+
+_calibration = typer.Typer(help="Measure what a camera does to light.", no_args_is_help=True)
+for _command in (patterns, capture, fit, check):
+    _calibration.command()(_command)
+cli.add_typer(_calibration, name="calibrate")
 
 
 def _print_version(wanted: bool) -> None:

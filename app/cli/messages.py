@@ -7,7 +7,7 @@ from typing import NoReturn, TypeVar
 
 import typer
 
-__all__ = ["check_names", "complain", "fail", "tracked", "user_errors"]
+__all__ = ["check_names", "complain", "fail", "parse_size", "tracked", "user_errors"]
 
 Item = TypeVar("Item")
 
@@ -51,3 +51,12 @@ def check_names(paths: Iterable[Path]) -> None:
                 "give them different folders"
             )
         seen[path.stem] = path
+
+
+def parse_size(text: str, name: str) -> tuple[int, int]:
+    """Parse HEIGHTxWIDTH."""
+    try:
+        height, width = (int(part) for part in text.lower().split("x"))
+    except ValueError:
+        raise ValueError(f"{name} must be HEIGHTxWIDTH, such as 256x256, got {text!r}") from None
+    return height, width

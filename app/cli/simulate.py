@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from .messages import check_names, complain, fail, tracked, user_errors
+from .messages import check_names, complain, fail, parse_size, tracked, user_errors
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -66,7 +66,7 @@ def simulate(
                 "read_noise_e": read_noise_e,
             },
             mask=(mask, order, features, seed),
-            sizes=(_size(sensor, "sensor"), _size(scene, "scene")),
+            sizes=(parse_size(sensor, "sensor"), parse_size(scene, "scene")),
             bayer=bayer,
         )
         out.mkdir(parents=True, exist_ok=True)
@@ -86,14 +86,6 @@ def simulate(
         typer.echo(f"{path} -> {out / path.stem}.png  exposure {exposure:.3g} s")
     if failed:
         fail(f"{failed} of {len(pictures)} pictures failed")
-
-
-def _size(text: str, name: str) -> tuple[int, int]:
-    try:
-        height, width = (int(part) for part in text.lower().split("x"))
-    except ValueError:
-        raise ValueError(f"{name} must be HEIGHTxWIDTH, such as 256x256, got {text!r}") from None
-    return height, width
 
 
 def _camera(
