@@ -2,9 +2,11 @@
 
 from .camera import CalibrationError, Camera, Crop
 from .capture import VirtualBench, capture_patterns
-from .drift import Drift, DriftReport, check_camera, correct_camera
+from .drift import DriftReport, check_camera
+from .folder import CaptureFolder, FrameFormat
+from .motion import Drift, correct_camera
 from .patterns import PatternSet, write_patterns
-from .session import CaptureFolder, FitReport, FrameFormat, fit_camera
+from .session import FitReport, fit_camera
 
 __all__ = [
     "CalibrationError",

@@ -12,36 +12,17 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..imaging import MeanRemoval, SeparableOperator
+from ..imaging import SeparableOperator
 from ..imaging.solvers import SeparableFactors
-from .camera import CalibrationError, Camera, Crop
+from .camera import CalibrationError, Camera
+from .motion import Drift, correct_camera, move_planes, moved_rows
+from .range_test import RangeTest, estimate_noise_std
 
-__all__ = ["Drift", "DriftReport", "check_camera", "correct_camera", "move_planes"]
+__all__ = ["DriftReport", "check_camera"]
 
 _SIGNIFICANT = 5.0  # standard deviations of the residual that count as a contradiction
 _REACH = 6.0  # samples of shift that are searched
 _MARGIN = 8  # samples at the border that are left out while a motion of up to 6 is searched
-
-
-@dataclass(frozen=True)
-class Drift:
-    """Motion of the captured shadow since calibration, about the centre of the plane.
-
-    Attributes
-    ----------
-    shift_down_px, shift_right_px : float
-        In samples of a plane. One capture of an unknown scene decides them to about the shadow's
-        motion from one scene sample to the next, because the scene may have moved as well.
-    scale : float
-        Magnification, 1 for none.
-    rotation_deg : float
-        Clockwise on the screen, where rows run down.
-    """
-
-    shift_down_px: float = 0.0
-    shift_right_px: float = 0.0
-    scale: float = 1.0
-    rotation_deg: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,25 +51,6 @@ class DriftReport:
     drift: Drift
     whitened_after: float
     gain: float
-
-
-def move_planes(planes: Tensor, drift: Drift) -> Tensor:
-    """Undo a motion: resample planes (..., height, width) where the shadow has gone."""
-    height, width = planes.shape[-2:]
-    angle = math.radians(drift.rotation_deg)
-    y = torch.arange(height, dtype=torch.float64)[:, None] - (height - 1) / 2
-    x = torch.arange(width, dtype=torch.float64) - (width - 1) / 2
-    moved_x = drift.scale * (x * math.cos(angle) - y * math.sin(angle)) + drift.shift_right_px
-    moved_y = drift.scale * (x * math.sin(angle) + y * math.cos(angle)) + drift.shift_down_px
-    grid = torch.stack([moved_x * 2 / (width - 1), moved_y * 2 / (height - 1)], dim=-1)
-    moved = torch.nn.functional.grid_sample(
-        planes.reshape(1, -1, height, width),
-        grid.to(planes)[None],
-        mode="bicubic",
-        padding_mode="reflection",
-        align_corners=True,
-    )
-    return moved.reshape(planes.shape)
 
 
 def check_camera(camera: Camera, raw: Tensor, *, iterations: int = 8) -> DriftReport:
@@ -132,7 +94,7 @@ def check_camera(camera: Camera, raw: Tensor, *, iterations: int = 8) -> DriftRe
     )
 
 
-def _prepare(camera: Camera, raw: Tensor) -> "tuple[SeparableOperator, Tensor, _RangeTest]":
+def _prepare(camera: Camera, raw: Tensor) -> "tuple[SeparableOperator, Tensor, RangeTest]":
     """Give a camera's operator, a prepared capture, and the test of the two."""
     operator = camera.operator(dtype=torch.float64)
     if not isinstance(operator, SeparableOperator):
@@ -142,122 +104,8 @@ def _prepare(camera: Camera, raw: Tensor) -> "tuple[SeparableOperator, Tensor, _
     planes = camera.prepare(raw, dtype=torch.float64)
     # Turning averages neighbours; noise is measured before it and its loss is computed.
     upright = replace(camera, rotation_deg=0.0).prepare(raw, dtype=torch.float64)
-    noise_std = _noise_std(upright) * _noise_kept(camera) ** 0.5
-    return operator, planes, _RangeTest(SeparableFactors.of(operator), planes, noise_std)
-
-
-def correct_camera(camera: Camera, drift: Drift) -> Camera:
-    """Copy a camera as it is after a drift.
-
-    The rotation goes into the record's own angle; shift and scale move the rows of the matrices.
-    Turning leaves a border without data, by which the crop shrinks.
-    """
-    if camera.phi_left is None or camera.phi_right is None:
-        raise CalibrationError(
-            f"{camera.name!r} is a {camera.kind} camera; a separable one is needed"
-        )
-    window = camera.window
-    down, right = _shift_after_turning(window, drift)
-    margin = math.ceil(
-        abs(math.radians(drift.rotation_deg)) * max(camera.plane_shape)
-        + (0.5 if drift.rotation_deg else 0)
-    )
-    kept = slice(margin, -margin or None)
-    return replace(
-        camera,
-        rotation_deg=camera.rotation_deg + drift.rotation_deg,
-        crop=Crop(
-            window.top + margin,
-            window.left + margin,
-            window.height - 2 * margin,
-            window.width - 2 * margin,
-        ),
-        phi_left=_moved_rows(camera.phi_left, drift.scale, down)[..., kept, :].contiguous(),
-        phi_right=_moved_rows(camera.phi_right, drift.scale, right)[..., kept, :].contiguous(),
-        phi_left_std=None if camera.phi_left_std is None else camera.phi_left_std[..., kept, :],
-        phi_right_std=None if camera.phi_right_std is None else camera.phi_right_std[..., kept, :],
-        provenance={**camera.provenance, "corrected_for_drift": vars(drift)},
-    )
-
-
-def _shift_after_turning(window: Crop, drift: Drift) -> tuple[float, float]:
-    """Shift (down, right) that is left once planes are turned about their first pixel."""
-    angle = -math.radians(drift.rotation_deg)
-    centre_y = window.top + (window.height - 1) / 2
-    centre_x = window.left + (window.width - 1) / 2
-    y, x = centre_y + drift.shift_down_px, centre_x + drift.shift_right_px
-    return (
-        x * math.sin(angle) + y * math.cos(angle) - centre_y,
-        x * math.cos(angle) - y * math.sin(angle) - centre_x,
-    )
-
-
-def _moved_rows(phi: Tensor, scale: float, shift: float) -> Tensor:
-    """Resample the rows of a matrix where a moved shadow puts them, by cubic splines."""
-    from scipy.interpolate import CubicSpline
-
-    sensor = phi.shape[-2]
-    centre = (sensor - 1) / 2
-    rows = torch.arange(sensor, dtype=torch.float64)
-    source = ((rows - centre - shift) / scale + centre).clamp(0, sensor - 1)
-    spline = CubicSpline(rows.numpy(), phi.double().movedim(-2, 0).numpy())
-    return torch.from_numpy(spline(source.numpy())).movedim(0, -2).to(phi.dtype).contiguous()
-
-
-class _RangeTest:
-    """How much of a capture a camera cannot have made, against its noise."""
-
-    def __init__(self, factors: SeparableFactors, planes: Tensor, noise_std: Tensor) -> None:
-        self._factors = factors
-        squares = factors.gains.square()
-        self.noise_std = noise_std
-        energy = factors.analyse(planes).square().sum((-2, -1), keepdim=True)
-        # A mode counts as reachable as far as the capture's mean signal there exceeds noise.
-        signal = energy / squares.sum((-2, -1), keepdim=True)
-        weight = self.noise_std.square()[..., None, None] / signal.clamp_min(1e-30)
-        self._rejected = weight / (squares + weight)
-        free = factors.capture_dof - (1 - self._rejected.square()).sum((-2, -1))
-        self._free = free.expand(planes.shape[:-2])
-        self.spread = float((2 / self._free.sum()).sqrt())
-
-    def whitened(self, planes: Tensor) -> float:
-        """Energy outside the range over the energy that noise leaves there."""
-        rest = self.residual(planes).square().sum((-2, -1)) / self.noise_std.square()
-        return float(rest.sum() / self._free.sum())
-
-    def evidence(self, planes: Tensor) -> float:
-        """Twice the negative log-likelihood of planes where scenes are Gaussian, but a constant."""
-        planes = MeanRemoval(tuple(planes.shape)).forward(planes)
-        coefficients = self._factors.analyse(planes).square()
-        energy = planes.square().sum((-2, -1)) - coefficients.sum((-2, -1))
-        energy = energy + (self._rejected * coefficients).sum((-2, -1))
-        determinant = -self._rejected.log().sum((-2, -1))
-        return float((energy / self.noise_std.square() + determinant).sum())
-
-    def residual(self, planes: Tensor) -> Tensor:
-        """Capture less what its regularised scene explains, (planes, height, width)."""
-        planes = MeanRemoval(tuple(planes.shape)).forward(planes)
-        factors = self._factors
-        explained = (1 - self._rejected) * factors.analyse(planes)
-        return planes - factors.u_left @ explained @ factors.u_right.mT
-
-    def gain(self, planes: Tensor) -> float:
-        """Energy of the capture over that of the explained part."""
-        planes = MeanRemoval(tuple(planes.shape)).forward(planes)
-        explained = planes - self.residual(planes)
-        return float((planes * explained).sum() / explained.square().sum().clamp_min(1e-30))
-
-
-def _noise_std(planes: Tensor) -> Tensor:
-    """Noise of each plane from second differences both ways, in which smooth shadows vanish.
-
-    References
-    ----------
-    Immerkær, "Fast Noise Variance Estimation", Computer Vision and Image Understanding, 1996.
-    """
-    kernel = torch.tensor([[1.0, -2, 1], [-2, 4, -2], [1, -2, 1]], dtype=planes.dtype)
-    filtered = torch.nn.functional.conv2d(planes[:, None], kernel[None, None])[:, 0]
-    return (filtered.square().mean((-2, -1)) / 36).sqrt()
+    noise_std = estimate_noise_std(upright) * _noise_kept(camera) ** 0.5
+    return operator, planes, RangeTest(SeparableFactors.of(operator), planes, noise_std)
 
 
 def _noise_kept(camera: Camera) -> float:
@@ -301,8 +149,8 @@ def _align(operator: SeparableOperator, planes: Tensor, iterations: int) -> Drif
     inner = SeparableOperator(
         _smoothed(operator.phi_left)[..., inside, :], _smoothed(operator.phi_right)[..., inside, :]
     ).centred()
-    range_test = _RangeTest(
-        SeparableFactors.of(inner), _inner(blurred), _noise_std(_inner(blurred))
+    range_test = RangeTest(
+        SeparableFactors.of(inner), _inner(blurred), estimate_noise_std(_inner(blurred))
     )
     # One sample of motion at the plane's edge is the unit of all four parameters.
     edge = max(planes.shape[-2:]) / 2
@@ -329,19 +177,19 @@ def _settle_shift(camera: Camera, raw: Tensor, drift: Drift) -> Drift:
 
     assert camera.phi_left is not None and camera.phi_right is not None
     planes = camera.prepare(raw, dtype=torch.float64)
-    noise_std = _noise_std(_inner(planes))
+    noise_std = estimate_noise_std(_inner(planes))
     inside = slice(_MARGIN, -_MARGIN)
     shifts = [0.0, 0.0]
 
     def misfit(axis: int, shift: float) -> float:
         tried = [shift if k == axis else other for k, other in enumerate(shifts)]
         moved = [
-            _moved_rows(phi.double(), 1.0, by)[..., inside, :]
+            moved_rows(phi.double(), 1.0, by)[..., inside, :]
             for phi, by in zip((camera.phi_left, camera.phi_right), tried, strict=True)
             if phi is not None
         ]
         factors = SeparableFactors.of(SeparableOperator(moved[0], moved[1]).centred())
-        return _RangeTest(factors, _inner(planes), noise_std).evidence(_inner(planes))
+        return RangeTest(factors, _inner(planes), noise_std).evidence(_inner(planes))
 
     for axis in (0, 1, 0):
         reach = torch.arange(-_REACH, _REACH + 0.1, 0.5).tolist()

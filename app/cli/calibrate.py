@@ -21,7 +21,7 @@ def patterns(
     Hadamard rows and columns with their complements, white, black, a grid of points and a cross
     to align by, and manifest.json, which names them all. Captures are named after their pictures.
     """
-    from ...calibration.patterns import PatternSet, write_patterns
+    from ...calibration import PatternSet, write_patterns
 
     with user_errors():
         chosen = PatternSet(*parse_size(screen, "screen"), *parse_size(scene, "scene"))
@@ -42,13 +42,8 @@ def capture(
     virtual: bool = typer.Option(False, help="Use a virtual camera in place of hardware."),
 ) -> None:
     """Show every pattern full screen and grab it, going on where an earlier run stopped."""
-    from ...calibration.capture import (
-        OpenCVGrabber,
-        OpenCVScreen,
-        VirtualBench,
-        capture_patterns,
-    )
-    from ...calibration.patterns import PatternSet
+    from ...calibration import PatternSet, VirtualBench, capture_patterns
+    from ...calibration.capture import OpenCVGrabber, OpenCVScreen
     from ...imaging import SeparableGeometry, VirtualCamera, m_sequence
 
     with user_errors():
@@ -96,7 +91,7 @@ def fit(
     Missing, damaged and saturated captures are reported and survived: a complement stands in for
     its pattern, and what is lost altogether is filled from the rest.
     """
-    from ...calibration.session import CaptureFolder, FrameFormat, fit_camera
+    from ...calibration import CaptureFolder, FrameFormat, fit_camera
 
     with user_errors():
         frame = FrameFormat(white_level, black_level, bayer)  # type: ignore[arg-type]
@@ -131,8 +126,7 @@ def check(
     out: Path | None = typer.Option(None, help="Write a corrected record here."),
 ) -> None:
     """Ask whether a capture fits a camera, and if not, how the camera has moved."""
-    from ...calibration import Camera
-    from ...calibration.drift import check_camera, correct_camera
+    from ...calibration import Camera, check_camera, correct_camera
     from ...imaging.capture_checks import check_capture
     from ...imaging.files import read_raw
 

@@ -4,9 +4,9 @@ import torch
 from torch import Tensor
 
 from ..operators import ConvolutionOperator, LinearOperator, operator_norm
-from .admm_fourier import admm_convolution
+from .admm_fourier import AdmmSettings, admm_convolution
 from .conjugate_gradient import solve_symmetric
-from .iteration import Progress, batch_shape, check_iterations
+from .iteration import Progress, batch_shape
 from .solution import Solution, item_norm
 from .total_variation import FiniteDifference, TotalVariationKind, shrink
 
@@ -70,48 +70,18 @@ def admm_tv(
     using the alternating direction method of multipliers", 2013.
     """
     batch_shape(operator, capture)
-    check_iterations(iterations, tolerance)
-    for name, value in (("weight", weight), ("coupling", coupling)):
-        if value <= 0:
-            raise ValueError(f"{name} must be positive, got {value}")
+    settings = AdmmSettings(weight, kind, nonnegative, iterations, tolerance, coupling)
     if isinstance(operator, ConvolutionOperator):
-        return admm_convolution(
-            operator,
-            capture,
-            weight=weight,
-            kind=kind,
-            nonnegative=nonnegative,
-            iterations=iterations,
-            tolerance=tolerance,
-            coupling=coupling,
-        )
-    return _admm_general(
-        operator,
-        capture,
-        weight=weight,
-        kind=kind,
-        nonnegative=nonnegative,
-        iterations=iterations,
-        tolerance=tolerance,
-        coupling=coupling
-        * operator_norm(operator, dtype=capture.dtype, device=capture.device) ** 2,
-        inner_iterations=inner_iterations,
-    )
+        return admm_convolution(operator, capture, settings)
+    return _admm_general(operator, capture, settings, inner_iterations)
 
 
 def _admm_general(
-    operator: LinearOperator,
-    capture: Tensor,
-    *,
-    weight: float,
-    kind: TotalVariationKind,
-    nonnegative: bool,
-    iterations: int,
-    tolerance: float,
-    coupling: float,
-    inner_iterations: int,
+    operator: LinearOperator, capture: Tensor, settings: AdmmSettings, inner_iterations: int
 ) -> Solution:
     """Split u = D x and w = x; the scene's quadratic is solved by conjugate gradients."""
+    norm = operator_norm(operator, dtype=capture.dtype, device=capture.device)
+    coupling, tolerance = settings.coupling * norm**2, settings.tolerance
     gradient = FiniteDifference(operator.scene_shape)
     ndim = len(operator.scene_shape)
     axis = -ndim - 1
@@ -126,7 +96,7 @@ def _admm_general(
     differences_dual = torch.zeros_like(differences)
     progress = Progress.of(operator, capture, tolerance)
     progress.record(progress.capture_norm)
-    for _ in range(iterations):
+    for _ in range(settings.iterations):
         target = data + coupling * (
             gradient.adjoint(differences - differences_dual) + feasible - feasible_dual
         )
@@ -134,10 +104,12 @@ def _admm_general(
             quadratic, target, scene, item_ndim=ndim, iterations=inner_iterations
         )
         slopes = gradient.forward(scene)
-        differences = shrink(slopes + differences_dual, weight / coupling, kind, axis)
+        differences = shrink(
+            slopes + differences_dual, settings.weight / coupling, settings.kind, axis
+        )
         differences_dual = differences_dual + slopes - differences
         moved = scene + feasible_dual
-        moved = moved.clamp_min(0) if nonnegative else moved
+        moved = moved.clamp_min(0) if settings.nonnegative else moved
         feasible_dual = feasible_dual + scene - moved
         moved = progress.keep(moved, feasible, ndim)
         change = item_norm(moved - feasible, ndim) if tolerance else None

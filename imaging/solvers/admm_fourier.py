@@ -1,27 +1,39 @@
 """ADMM for shift-invariant cameras, where every linear step is a division of spectra."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from ..operators import ConvolutionOperator
 from ..operators.convolution import from_spectrum, to_spectrum
-from .iteration import Progress
+from .iteration import Progress, check_iterations
 from .solution import Solution, item_norm
 from .total_variation import FiniteDifference, TotalVariationKind, shrink
 
-__all__ = ["admm_convolution"]
+__all__ = ["AdmmSettings", "admm_convolution"]
+
+
+@dataclass(frozen=True)
+class AdmmSettings:
+    """The settings of :func:`admm_tv`, which documents them."""
+
+    weight: float
+    kind: TotalVariationKind
+    nonnegative: bool
+    iterations: int
+    tolerance: float
+    coupling: float
+
+    def __post_init__(self) -> None:
+        check_iterations(self.iterations, self.tolerance)
+        for name in ("weight", "coupling"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
 
 
 def admm_convolution(
-    operator: ConvolutionOperator,
-    capture: Tensor,
-    *,
-    weight: float,
-    kind: TotalVariationKind,
-    nonnegative: bool,
-    iterations: int,
-    tolerance: float,
-    coupling: float,
+    operator: ConvolutionOperator, capture: Tensor, settings: AdmmSettings
 ) -> Solution:
     """Split the image v = H x on the FFT grid, the slopes u = D x and the feasible scene w = x.
 
@@ -33,6 +45,7 @@ def admm_convolution(
     Beyond the sensor the image is free, and so are slopes beyond the scene: their duals are zero
     there. Each iteration therefore only adds to the spectrum what the windows ask for.
     """
+    coupling, tolerance = settings.coupling, settings.tolerance
     grid, ndim = operator.grid, len(operator.scene_shape)
     size, sensor_size = operator.scene_shape[-2:], operator.capture_shape[-2:]
     gradient = FiniteDifference(operator.scene_shape)
@@ -54,7 +67,7 @@ def admm_convolution(
 
     progress = Progress.of(operator, capture, tolerance)
     progress.record(progress.capture_norm)
-    for _ in range(iterations):
+    for _ in range(settings.iterations):
         pushed = image + image_dual
         # The sensor's samples weigh 1 + coupling, those beyond its edge coupling alone.
         split = torch.add(capture, pushed, alpha=coupling).div_(1 + coupling)
@@ -63,13 +76,13 @@ def admm_convolution(
 
         slopes = gradient.forward(_window(scene, size))
         pushed = slopes + slopes_dual
-        split = shrink(pushed, weight / scene_weight, kind, -ndim - 1)
+        split = shrink(pushed, settings.weight / scene_weight, settings.kind, -ndim - 1)
         slopes_dual = pushed - split
         slope_change = gradient.adjoint(split - slopes_dual - slopes)
 
         scene_dual = scene + scene_dual
         feasible = _window(scene_dual, size)
-        feasible = feasible.clamp_min(0) if nonnegative else feasible.clone()
+        feasible = feasible.clamp_min(0) if settings.nonnegative else feasible.clone()
         scene_change = (scene_dual + scene).neg_()
         _window(scene_change, size).add_(feasible, alpha=2).add_(slope_change)
         _window(scene_dual, size).sub_(feasible)

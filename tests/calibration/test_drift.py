@@ -13,7 +13,7 @@ from barelens.calibration import (
     check_camera,
     correct_camera,
 )
-from barelens.calibration.drift import move_planes
+from barelens.calibration.motion import move_planes
 from barelens.imaging import Sensor, SeparableGeometry, VirtualCamera, m_sequence
 from barelens.imaging.bayer import merge_bayer, split_bayer
 
