@@ -82,8 +82,6 @@ def main() -> None:
     memory_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     fitted, true = camera.operator(), virtual.operator(exposure_s=bench.exposure_s).centred()
     window = camera.window
-    rows = slice(window.top, window.top + window.height)
-    columns = slice(window.left, window.left + window.width)
     assert isinstance(fitted, SeparableOperator)
     whole = (window.height, window.width) == (500, 620)
     results: dict[str, object] = {
@@ -100,7 +98,7 @@ def main() -> None:
             pair = [quality(virtual, bench.exposure_s, op, snr_db) for op in (true, fitted)]
             results[f"psnr_db_at_{snr_db}_db"] = {"true": pair[0], "fitted": pair[1]}
             table.append((f"{snr_db} dB", *(f"{value:.2f}" for value in pair)))
-    print(machine, rows, columns)
+    print(machine)
     show("PSNR of a photograph, dB", ("capture SNR", "true camera", "fitted camera"), table)
     print(
         f"\n{4 * patterns.order} captures fitted in {seconds:.0f} s, {memory_gib:.1f} GiB at most"

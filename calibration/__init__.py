@@ -4,6 +4,7 @@ from .camera import CalibrationError, Camera, Crop
 from .capture import VirtualBench, capture_patterns
 from .drift import DriftReport, check_camera
 from .folder import CaptureFolder, FrameFormat
+from .importers import import_flatcam, import_psf
 from .motion import Drift, correct_camera
 from .patterns import PatternSet, write_patterns
 from .session import FitReport, fit_camera
@@ -23,5 +24,7 @@ __all__ = [
     "check_camera",
     "correct_camera",
     "fit_camera",
+    "import_flatcam",
+    "import_psf",
     "write_patterns",
 ]

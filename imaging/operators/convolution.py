@@ -58,6 +58,7 @@ class ConvolutionOperator(LinearOperator):
         #: Size of the FFT grid, (height, width).
         self.grid = (grids[0], grids[1])
         self._transfer: Tensor | None = None
+        self._adjoint_transfer: Tensor | None = None
 
     @property
     def scene_shape(self) -> tuple[int, ...]:
@@ -83,6 +84,16 @@ class ConvolutionOperator(LinearOperator):
             self._transfer = transfer
         return transfer
 
+    @property
+    def adjoint_transfer(self) -> Tensor:
+        """Complex conjugate of the transfer function, computed as seldom."""
+        if self._adjoint_transfer is not None:
+            return self._adjoint_transfer
+        conjugate = self.transfer.conj().resolve_conj()
+        if not self.psf.requires_grad:
+            self._adjoint_transfer = conjugate
+        return conjugate
+
     def _shift(self) -> tuple[int, int]:
         """Index shift that puts scene sample 0 where it falls on the sensor."""
         rows, columns = (
@@ -101,10 +112,11 @@ class ConvolutionOperator(LinearOperator):
     def adjoint(self, capture: Tensor) -> Tensor:
         """Map captures (..., *capture_shape) to scenes (..., *scene_shape)."""
         check_shape(capture, self.capture_shape, "capture")
-        return self._filtered(capture, self.transfer.conj(), self._scene_size)
+        return self._filtered(capture, self.adjoint_transfer, self._scene_size)
 
     def _filtered(self, image: Tensor, transfer: Tensor, size: tuple[int, int]) -> Tensor:
-        return from_spectrum(to_spectrum(image, self.grid) * transfer, self.grid, size)
+        # In place, since allocating a spectrum costs more than multiplying it.
+        return from_spectrum(to_spectrum(image, self.grid).mul_(transfer), self.grid, size)
 
 
 def to_spectrum(image: Tensor, grid: tuple[int, int]) -> Tensor:

@@ -55,7 +55,7 @@ def admm_convolution(
     # function with a pedestal lie orders of magnitude apart.
     scene_weight = coupling * float(magnitude.max() * magnitude.square().mean().sqrt())
     inverse = 1 / (coupling * magnitude.square() + scene_weight * (_laplacian(grid, capture) + 1))
-    image_inverse = coupling * inverse * transfer.conj()
+    image_inverse = coupling * inverse * operator.adjoint_transfer
 
     batch = capture.shape[: capture.ndim - len(operator.capture_shape)]
     shape = (*batch, *operator.psf.shape[:-2], *grid)
@@ -88,9 +88,10 @@ def admm_convolution(
         _window(scene_dual, size).sub_(feasible)
 
         spectrum = (
-            spectrum
-            + image_inverse * to_spectrum(image_change, grid)
-            + inverse * to_spectrum(scene_change.mul_(scene_weight), grid)
+            to_spectrum(scene_change.mul_(scene_weight), grid)
+            .mul_(inverse)
+            .add_(spectrum)
+            .add_(to_spectrum(image_change, grid).mul_(image_inverse))
         )
         scene = from_spectrum(spectrum, grid, grid)
         image = from_spectrum(spectrum * transfer, grid, (sensor_size[0], sensor_size[1]))
