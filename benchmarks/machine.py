@@ -3,7 +3,6 @@
 import json
 import os
 import platform
-import statistics
 import time
 from collections.abc import Callable
 from importlib.metadata import version
@@ -35,10 +34,10 @@ def _processor() -> str:
     return names[0] if names else platform.processor()
 
 
-def median_seconds(
+def least_seconds(
     run: Callable[[], object], *, repeats: int, warmup: int = 3, device: str = "cpu"
 ) -> float:
-    """Time a call several times after a warm-up and take the median."""
+    """Time a call several times after a warm-up and take the least disturbed one."""
     wait = torch.cuda.synchronize if device.startswith("cuda") else lambda: None
     for _ in range(warmup):
         run()
@@ -49,7 +48,7 @@ def median_seconds(
         run()
         wait()
         seconds.append(time.perf_counter() - started)
-    return statistics.median(seconds)
+    return min(seconds)
 
 
 def show(title: str, header: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:

@@ -17,7 +17,7 @@ from lensless import ADMM, FISTA
 from lensless.recon.tikhonov import CodedApertureReconstruction
 
 
-def timed(run, repeats=5):
+def timed(run, repeats=15):
     """Run once to warm up and then several times; return the last result and all seconds."""
     run()
     seconds = []
