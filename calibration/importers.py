@@ -30,9 +30,9 @@ def import_flatcam(
     """Read the calibration file of the FlatCam or the FlatNet project.
 
     The matrices are ``P1r``, ``P1gr``, ``P1gb`` and ``P1b`` along the height and ``Q1r`` and so on
-    along the width. Captures are turned by ``angle`` where the file has it and cropped around their
-    centre to the matrices' sensor size. Frames are read as the projects read theirs by default:
-    1024x1280, 16 bits, blue first.
+    along the width. Captures are turned counterclockwise by ``angle`` degrees where the file has it
+    and cropped around their centre to the matrices' sensor size. By default frames are read as the
+    projects read theirs: 1024x1280, 16 bits, blue first.
 
     Parameters
     ----------
@@ -68,13 +68,9 @@ def import_flatcam(
         for side in ("P", "Q")
     )
     if rotation_deg is None:
-        # MATLAB's imrotate turns counterclockwise, against the sense of our records.
-        rotation_deg = -float(content["angle"].ravel()[0]) if "angle" in content else 0.0
-    height, width = left.shape[1], right.shape[1]
+        rotation_deg = float(content["angle"].ravel()[0]) if "angle" in content else 0.0
     if crop is None:
-        crop = Crop(
-            (frame_shape[0] // 2 - height) // 2, (frame_shape[1] // 2 - width) // 2, height, width
-        )
+        crop = _central_crop(frame_shape, rotation_deg, left.shape[1], right.shape[1])
     try:
         return Camera(
             name=path.stem,
@@ -91,6 +87,25 @@ def import_flatcam(
         )
     except CalibrationError as error:
         raise CalibrationError(f"{path}: {error}") from None
+
+
+def _central_crop(
+    frame_shape: tuple[int, int], rotation_deg: float, height: int, width: int
+) -> Crop:
+    """Crop around the centre as if planes had been turned about it and not about their corner.
+
+    Whole samples only: what is left, at most half a sample, moves the scene and harms nothing.
+    """
+    centre_y, centre_x = frame_shape[0] // 2 / 2 - 0.5, frame_shape[1] // 2 / 2 - 0.5
+    angle = math.radians(rotation_deg)
+    down = centre_y * math.cos(angle) - centre_x * math.sin(angle) - centre_y
+    right = centre_y * math.sin(angle) + centre_x * math.cos(angle) - centre_x
+    return Crop(
+        (frame_shape[0] // 2 - height) // 2 + round(down),
+        (frame_shape[1] // 2 - width) // 2 + round(right),
+        height,
+        width,
+    )
 
 
 def _read_mat(path: Path) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """Files of other projects become camera records."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -28,7 +30,7 @@ def test_flatcam_file_becomes_a_camera_that_reconstructs(tmp_path, extra):
     savemat(tmp_path / "calib.mat", arrays | extra)
     camera = import_flatcam(tmp_path / "calib.mat", frame_shape=(90, 110))
     assert camera.window == Crop(2, 2, 40, 50)
-    assert camera.rotation_deg == (-0.5 if extra else 0.0)
+    assert camera.rotation_deg == (0.5 if extra else 0.0)
     assert camera.bayer == "BGGR"
     for index, plane in enumerate(("r", "gr", "gb", "b")):
         torch.testing.assert_close(
@@ -36,6 +38,20 @@ def test_flatcam_file_becomes_a_camera_that_reconstructs(tmp_path, extra):
         )
     capture = camera.prepare(torch.randint(0, 65536, (90, 110), dtype=torch.int32))
     assert Tikhonov(camera.operator())(capture).shape == (4, 12, 12)
+
+
+def test_angle_turns_counterclockwise_about_the_centre(tmp_path):
+    from skimage.transform import rotate as turned
+
+    savemat(tmp_path / "calib.mat", _matrices() | {"angle": 3.0})
+    camera = import_flatcam(tmp_path / "calib.mat", frame_shape=(120, 140), white_level=1)
+    y = np.linspace(-2, 2, 60)[:, None]
+    x = np.linspace(-2, 2, 70)
+    plane = np.sin(3 * x + y) * np.cos(2 * y - x)
+    wanted = turned(plane, 3.0, order=1)[10:50, 10:60]
+    raw = torch.from_numpy(plane).repeat_interleave(2, 0).repeat_interleave(2, 1)
+    found = dataclasses.replace(camera, mean_removal=False).prepare(raw, dtype=torch.float64)[0]
+    assert np.corrcoef(found.numpy().ravel(), wanted.ravel())[0, 1] > 0.995
 
 
 def test_flatnet_settings_can_be_given(tmp_path):
