@@ -12,9 +12,10 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..imaging import SeparableOperator
+from ..imaging import MeanRemoval, SeparableOperator
 from ..imaging.solvers import SeparableFactors
 from .camera import CalibrationError, Camera
+from .evidence import choose_prior, doubt, side_modes
 from .motion import Drift, correct_camera, move_planes, moved_rows
 from .range_test import RangeTest, estimate_noise_std
 
@@ -22,6 +23,7 @@ __all__ = ["DriftReport", "check_camera"]
 
 _SIGNIFICANT = 5.0  # standard deviations of the residual that count as a contradiction
 _REACH = 6.0  # samples of shift that are searched
+_SETTLING_ROUNDS = 3
 _MARGIN = 8  # samples at the border that are left out while a motion of up to 6 is searched
 
 
@@ -170,37 +172,17 @@ def _settle_shift(camera: Camera, raw: Tensor, drift: Drift) -> Drift:
     """Decide between the local minima of the shift.
 
     A shift of the shadow is nearly a shift of the scene: only the edges of the field tell them
-    apart, so that every scene sample makes a local minimum. They are compared with the matrices
-    moved and the capture left as it is, noise and all.
+    apart, so that every scene sample makes a local minimum of the residual. What scenes are like
+    decides between them. The matrices move and the capture is left as it is, noise and all.
     """
-    from scipy.optimize import minimize_scalar
-
     assert camera.phi_left is not None and camera.phi_right is not None
-    planes = camera.prepare(raw, dtype=torch.float64)
-    noise_std = estimate_noise_std(_inner(planes))
-    inside = slice(_MARGIN, -_MARGIN)
+    matrices = [camera.phi_left.double(), camera.phi_right.double()]
+    planes = _inner(camera.prepare(raw, dtype=torch.float64))
+    planes = MeanRemoval(tuple(planes.shape)).forward(planes)
     shifts = [0.0, 0.0]
-
-    def misfit(axis: int, shift: float) -> float:
-        tried = [shift if k == axis else other for k, other in enumerate(shifts)]
-        moved = [
-            moved_rows(phi.double(), 1.0, by)[..., inside, :]
-            for phi, by in zip((camera.phi_left, camera.phi_right), tried, strict=True)
-            if phi is not None
-        ]
-        factors = SeparableFactors.of(SeparableOperator(moved[0], moved[1]).centred())
-        return RangeTest(factors, _inner(planes), noise_std).evidence(_inner(planes))
-
-    for axis in (0, 1, 0):
-        reach = torch.arange(-_REACH, _REACH + 0.1, 0.5).tolist()
-        best = min(reach, key=lambda shift, axis=axis: misfit(axis, shift))  # type: ignore[misc]
-        found = minimize_scalar(
-            lambda shift, axis=axis: misfit(axis, shift),
-            bounds=(best - 0.5, best + 0.5),
-            method="bounded",
-            options={"xatol": 0.01},
-        )
-        shifts[axis] = float(found.x)
+    for _ in range(_SETTLING_ROUNDS):
+        for axis in (0, 1):
+            shifts[axis] = _best_shift(matrices, planes, shifts, axis)
     angle = math.radians(drift.rotation_deg)
     down, right = shifts
     return replace(
@@ -208,6 +190,32 @@ def _settle_shift(camera: Camera, raw: Tensor, drift: Drift) -> Drift:
         shift_down_px=drift.shift_down_px + right * math.sin(angle) + down * math.cos(angle),
         shift_right_px=drift.shift_right_px + right * math.cos(angle) - down * math.sin(angle),
     )
+
+
+def _best_shift(matrices: list[Tensor], planes: Tensor, shifts: list[float], axis: int) -> float:
+    """Search the shift of one axis that makes a capture most probable, the other one held."""
+    from scipy.optimize import minimize_scalar
+
+    inside = slice(_MARGIN, -_MARGIN)
+    moved = [
+        moved_rows(matrix, 1.0, shift)[..., inside, :]
+        for matrix, shift in zip(matrices, shifts, strict=True)
+    ]
+    prior = choose_prior(moved[0], moved[1], planes)
+    held = side_modes(moved[1 - axis], prior.correlation)
+
+    def value(shift: float) -> float:
+        rows = moved_rows(matrices[axis], 1.0, shift)[..., inside, :]
+        own = side_modes(rows, prior.correlation)
+        left, right = (held, own) if axis else (own, held)
+        return doubt(left, right, planes, prior.noise_ratio)
+
+    reach = torch.arange(-_REACH, _REACH + 0.1, 0.5).tolist()
+    best = min((shifts[axis] + step for step in reach), key=value)
+    found = minimize_scalar(
+        value, bounds=(best - 0.5, best + 0.5), method="bounded", options={"xatol": 0.01}
+    )
+    return float(found.x)
 
 
 Residual = Callable[[Tensor], Tensor]

@@ -18,8 +18,8 @@ class Drift:
     Attributes
     ----------
     shift_down_px, shift_right_px : float
-        In samples of a plane. One capture of an unknown scene decides them to about the shadow's
-        motion from one scene sample to the next, because the scene may have moved as well.
+        In samples of a plane. A scene that has moved looks nearly the same: the edges of the
+        calibrated field tell the two apart, so that a scene must be dark beyond them.
     scale : float
         Magnification, 1 for none.
     rotation_deg : float

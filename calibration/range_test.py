@@ -30,15 +30,6 @@ class RangeTest:
         rest = self.residual(planes).square().sum((-2, -1)) / self.noise_std.square()
         return float(rest.sum() / self._free.sum())
 
-    def evidence(self, planes: Tensor) -> float:
-        """Twice the negative log-likelihood of planes where scenes are Gaussian, but a constant."""
-        planes = MeanRemoval(tuple(planes.shape)).forward(planes)
-        coefficients = self._factors.analyse(planes).square()
-        energy = planes.square().sum((-2, -1)) - coefficients.sum((-2, -1))
-        energy = energy + (self._rejected * coefficients).sum((-2, -1))
-        determinant = -self._rejected.log().sum((-2, -1))
-        return float((energy / self.noise_std.square() + determinant).sum())
-
     def residual(self, planes: Tensor) -> Tensor:
         """Capture less what its regularised scene explains, (planes, height, width)."""
         planes = MeanRemoval(tuple(planes.shape)).forward(planes)

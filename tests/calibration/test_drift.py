@@ -1,6 +1,7 @@
 """Drift of a virtual camera: consistent captures pass, motions are found and corrected."""
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -60,6 +61,19 @@ def test_a_capture_of_the_camera_itself_is_consistent(bench):
         assert report.drift == Drift()
 
 
+def _undone(drift: Drift) -> Drift:
+    """The motion that takes one back: points go through one and then the other unmoved."""
+    angle = math.radians(drift.rotation_deg)
+    cos, sin = math.cos(angle) / drift.scale, math.sin(angle) / drift.scale
+    down, right = drift.shift_down_px, drift.shift_right_px
+    return Drift(
+        shift_down_px=-(cos * down - sin * right),
+        shift_right_px=-(sin * down + cos * right),
+        scale=1 / drift.scale,
+        rotation_deg=-drift.rotation_deg,
+    )
+
+
 @pytest.mark.parametrize("scale", [0.99, 1.01])
 def test_scale_is_recovered_to_a_tenth(bench, scale):
     camera, take = bench
@@ -76,6 +90,27 @@ def test_rotation_is_recovered_to_a_tenth(bench):
     assert not report.consistent
     assert report.drift.rotation_deg == pytest.approx(0.6, abs=0.06)
     assert report.drift.scale == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize("shift", [(3.0, -2.0), (-1.0, 3.0)])
+def test_shift_is_recovered_to_a_tenth_of_three_pixels(bench, shift):
+    camera, take = bench
+    report = check_camera(camera, take(Drift(-shift[0], -shift[1])))
+    assert not report.consistent
+    assert report.drift.shift_down_px == pytest.approx(shift[0], abs=0.3)
+    assert report.drift.shift_right_px == pytest.approx(shift[1], abs=0.3)
+    assert abs(report.drift.rotation_deg) < 0.03
+    assert report.drift.scale == pytest.approx(1, abs=1e-3)
+
+
+def test_all_at_once_is_recovered_to_a_tenth(bench):
+    camera, take = bench
+    wanted = Drift(3.0, -3.0, 1.01, 0.3)
+    report = check_camera(camera, take(_undone(wanted)))
+    assert report.drift.shift_down_px == pytest.approx(3.0, abs=0.3)
+    assert report.drift.shift_right_px == pytest.approx(-3.0, abs=0.3)
+    assert report.drift.scale == pytest.approx(1.01, abs=1e-3)
+    assert report.drift.rotation_deg == pytest.approx(0.3, abs=0.03)
 
 
 def test_corrected_camera_explains_the_capture(bench):
