@@ -7,6 +7,7 @@ from .folder import CaptureFolder, FrameFormat
 from .importers import import_flatcam, import_psf
 from .motion import Drift, correct_camera
 from .patterns import PatternSet, write_patterns
+from .point_source import PointSourceReport, fit_psf
 from .session import FitReport, fit_camera
 
 __all__ = [
@@ -19,11 +20,13 @@ __all__ = [
     "FitReport",
     "FrameFormat",
     "PatternSet",
+    "PointSourceReport",
     "VirtualBench",
     "capture_patterns",
     "check_camera",
     "correct_camera",
     "fit_camera",
+    "fit_psf",
     "import_flatcam",
     "import_psf",
     "write_patterns",

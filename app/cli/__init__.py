@@ -4,7 +4,8 @@ from importlib.metadata import version
 
 import typer
 
-from .calibrate import capture, check, fit, import_record, patterns, show
+from .calibrate import capture, check, fit, patterns
+from .camera_records import import_record, psf, show
 from .reconstruct import reconstruct
 from .simulate import simulate
 
@@ -21,7 +22,7 @@ cli.command()(reconstruct)
 cli.command()(simulate)
 
 _calibration = typer.Typer(help="Measure what a camera does to light.", no_args_is_help=True)
-for _command in (patterns, capture, fit, check, show):
+for _command in (patterns, capture, fit, psf, check, show):
     _calibration.command()(_command)
 _calibration.command("import")(import_record)
 cli.add_typer(_calibration, name="calibrate")

@@ -1,4 +1,4 @@
-"""``barelens calibrate patterns | capture | fit | check | import | show``."""
+"""``barelens calibrate patterns | capture | fit | check``."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ import typer
 
 from .messages import complain, parse_size, tracked, user_errors
 
-__all__ = ["capture", "check", "fit", "import_record", "patterns", "show"]
+__all__ = ["capture", "check", "fit", "patterns"]
 
 _SHOWN_PROBLEMS = 10
 
@@ -147,45 +147,6 @@ def check(
         if out is not None:
             correct_camera(record, drift).save(out)
             typer.echo(f"corrected record written to {out}")
-
-
-def import_record(
-    source: Path = typer.Argument(help="FlatCam or FlatNet .mat file, or a picture of a PSF."),
-    out: Path = typer.Option(..., help="The camera record to write; never overwritten."),
-    white_level: float = typer.Option(65535, help="Count at which the sensor saturates."),
-    black_level: float = typer.Option(0.0, help="Count without light in captures."),
-    frame: str = typer.Option("1024x1280", help="Pixels of raw frames, for .mat files."),
-    bayer: str = typer.Option("BGGR", help="Mosaic of raw frames, for .mat files."),
-    rotation_deg: float | None = typer.Option(None, help="In place of a .mat file's angle."),
-) -> None:
-    """Make a camera record from another project's calibration."""
-    from ...calibration import import_flatcam, import_psf
-
-    with user_errors():
-        if out.exists():
-            raise ValueError(f"{out} exists; choose another --out")
-        if source.suffix.lower() == ".mat":
-            record = import_flatcam(
-                source,
-                frame_shape=parse_size(frame, "frame"),
-                white_level=white_level,
-                black_level=black_level,
-                bayer=bayer,  # type: ignore[arg-type]
-                rotation_deg=rotation_deg,
-            )
-        else:
-            record = import_psf(source, white_level=white_level, capture_black_level=black_level)
-        record.save(out)
-    typer.echo(f"written to {out}")
-
-
-def show(camera: Path = typer.Argument(help="A camera record.")) -> None:
-    """Print what a camera record holds."""
-    from ...calibration import Camera
-    from ...calibration.describe import describe
-
-    with user_errors():
-        typer.echo(describe(Camera.load(camera)))
 
 
 def _report_problems(problems: dict[str, str]) -> None:
