@@ -8,6 +8,7 @@ from .importers import import_flatcam, import_psf
 from .motion import Drift, correct_camera
 from .patterns import PatternSet, write_patterns
 from .point_source import PointSourceReport, fit_psf
+from .selfcal import SelfcalReport, self_calibrate
 from .session import FitReport, fit_camera
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "FrameFormat",
     "PatternSet",
     "PointSourceReport",
+    "SelfcalReport",
     "VirtualBench",
     "capture_patterns",
     "check_camera",
@@ -29,5 +31,6 @@ __all__ = [
     "fit_psf",
     "import_flatcam",
     "import_psf",
+    "self_calibrate",
     "write_patterns",
 ]

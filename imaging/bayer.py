@@ -7,7 +7,14 @@ from torch import Tensor
 
 from .shapes import ShapeError
 
-__all__ = ["BayerOrder", "merge_bayer", "planes_to_rgb", "rgb_to_planes", "split_bayer"]
+__all__ = [
+    "BayerOrder",
+    "merge_bayer",
+    "plane_offsets",
+    "planes_to_rgb",
+    "rgb_to_planes",
+    "split_bayer",
+]
 
 #: Colours of a mosaic's first two rows, left to right.
 BayerOrder = Literal["RGGB", "BGGR", "GRBG", "GBRG"]
@@ -38,7 +45,7 @@ def split_bayer(raw: Tensor, order: BayerOrder) -> Tensor:
     if raw.ndim < 2 or raw.shape[-2] % 2 or raw.shape[-1] % 2:
         raise ShapeError(f"raw must have an even height and width, got {tuple(raw.shape)}")
     return torch.stack(
-        [raw[..., row::2, column::2] for row, column in _plane_offsets(order)], dim=-3
+        [raw[..., row::2, column::2] for row, column in plane_offsets(order)], dim=-3
     )
 
 
@@ -47,7 +54,7 @@ def merge_bayer(planes: Tensor, order: BayerOrder) -> Tensor:
     _check_channels(planes, 4, "planes")
     height, width = planes.shape[-2:]
     raw = planes.new_empty(*planes.shape[:-3], 2 * height, 2 * width)
-    for plane, (row, column) in zip(planes.unbind(-3), _plane_offsets(order), strict=True):
+    for plane, (row, column) in zip(planes.unbind(-3), plane_offsets(order), strict=True):
         raw[..., row::2, column::2] = plane
     return raw
 
@@ -73,7 +80,7 @@ def _check_channels(image: Tensor, channels: int, name: str) -> None:
         )
 
 
-def _plane_offsets(order: str) -> list[tuple[int, int]]:
+def plane_offsets(order: str) -> list[tuple[int, int]]:
     """(row, column) of R, Gr, Gb and B in the mosaic's 2x2 cell."""
     if order not in get_args(BayerOrder):
         known = ", ".join(get_args(BayerOrder))

@@ -7,6 +7,7 @@ import typer
 from .calibrate import capture, check, fit, patterns
 from .camera_records import import_record, psf, show
 from .reconstruct import reconstruct
+from .selfcal import selfcal
 from .simulate import simulate
 
 __all__ = ["main"]
@@ -22,7 +23,7 @@ cli.command()(reconstruct)
 cli.command()(simulate)
 
 _calibration = typer.Typer(help="Measure what a camera does to light.", no_args_is_help=True)
-for _command in (patterns, capture, fit, psf, check, show):
+for _command in (patterns, capture, fit, selfcal, psf, check, show):
     _calibration.command()(_command)
 _calibration.command("import")(import_record)
 cli.add_typer(_calibration, name="calibrate")
