@@ -1,5 +1,6 @@
 """Calibration: what a camera does to light, measured and kept in one record."""
 
+from .blind import BlindReport, recalibrate
 from .camera import CalibrationError, Camera, Crop
 from .capture import VirtualBench, capture_patterns
 from .drift import DriftReport, check_camera
@@ -12,6 +13,7 @@ from .selfcal import SelfcalReport, self_calibrate
 from .session import FitReport, fit_camera
 
 __all__ = [
+    "BlindReport",
     "CalibrationError",
     "Camera",
     "CaptureFolder",
@@ -31,6 +33,7 @@ __all__ = [
     "fit_psf",
     "import_flatcam",
     "import_psf",
+    "recalibrate",
     "self_calibrate",
     "write_patterns",
 ]

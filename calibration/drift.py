@@ -19,7 +19,7 @@ from .evidence import choose_prior, doubt, side_modes
 from .motion import Drift, correct_camera, move_planes, moved_rows
 from .range_test import RangeTest, estimate_noise_std
 
-__all__ = ["DriftReport", "check_camera"]
+__all__ = ["DriftReport", "check_camera", "whitened_residual"]
 
 _SIGNIFICANT = 5.0  # standard deviations of the residual that count as a contradiction
 _REACH = 6.0  # samples of shift that are searched
@@ -94,6 +94,12 @@ def check_camera(camera: Camera, raw: Tensor, *, iterations: int = 8) -> DriftRe
         whitened_after=moved_test.whitened(moved),
         gain=moved_test.gain(moved),
     )
+
+
+def whitened_residual(camera: Camera, raw: Tensor) -> float:
+    """Energy of a raw capture outside a separable camera's range over what noise leaves there."""
+    _, planes, range_test = _prepare(camera, raw)
+    return range_test.whitened(planes)
 
 
 def _prepare(camera: Camera, raw: Tensor) -> "tuple[SeparableOperator, Tensor, RangeTest]":

@@ -31,6 +31,13 @@ class Drift:
     scale: float = 1.0
     rotation_deg: float = 0.0
 
+    def describe(self) -> str:
+        """Say the motion in words."""
+        return (
+            f"{self.shift_down_px:+.2f} px down and {self.shift_right_px:+.2f} px right, "
+            f"{self.scale - 1:+.3%} larger, turned by {self.rotation_deg:+.3f} degrees"
+        )
+
 
 def move_planes(planes: Tensor, drift: Drift) -> Tensor:
     """Undo a motion: resample planes (..., height, width) where the shadow has gone."""

@@ -135,17 +135,15 @@ def check(
         raw = read_raw(capture)
         check_capture(raw, white_level=record.white_level, expected_shape=record.frame_shape)
         report = check_camera(record, raw)
-        drift = report.drift
         verdict = "consistent" if report.consistent else "NOT consistent"
         typer.echo(f"{verdict}: residual {report.whitened_residual:.3f} times that of noise")
         if not report.consistent:
             typer.echo(
-                f"best explained by a shadow moved {drift.shift_down_px:+.2f} px down and "
-                f"{drift.shift_right_px:+.2f} px right, {drift.scale - 1:+.3%} larger, turned by "
-                f"{drift.rotation_deg:+.3f} degrees; residual then {report.whitened_after:.3f}"
+                f"best explained by a shadow moved by {report.drift.describe()}; "
+                f"residual then {report.whitened_after:.3f}"
             )
         if out is not None:
-            correct_camera(record, drift).save(out)
+            correct_camera(record, report.drift).save(out)
             typer.echo(f"corrected record written to {out}")
 
 

@@ -13,6 +13,7 @@ from barelens.calibration import (
     Drift,
     check_camera,
     correct_camera,
+    recalibrate,
 )
 from barelens.calibration.motion import move_planes
 from barelens.imaging import Sensor, SeparableGeometry, VirtualCamera, m_sequence
@@ -119,6 +120,26 @@ def test_corrected_camera_explains_the_capture(bench):
     before = check_camera(camera, raw)
     after = check_camera(correct_camera(camera, before.drift), raw)
     assert abs(after.whitened_residual - 1) < 0.2 * abs(before.whitened_residual - 1)
+
+
+def test_captures_of_unknown_scenes_bring_a_camera_up_to_date(bench):
+    camera, take = bench
+    raws = [take(_undone(Drift(2.0, -3.0, 1.01, 0.3)), seed) for seed in (1, 2)]
+    moved, report = recalibrate(camera, raws)
+    assert report.kept
+    assert report.drift.scale == pytest.approx(1.01, abs=1e-3)
+    assert min(report.before) > 2
+    assert report.after == pytest.approx([1, 1], abs=0.1)
+    assert check_camera(moved, raws[0]).whitened_residual == pytest.approx(1, abs=0.1)
+
+
+def test_a_camera_that_fits_is_left_alone(bench):
+    camera, take = bench
+    same, report = recalibrate(camera, [take(Drift(), seed) for seed in (1, 2)])
+    assert same is camera
+    assert report.drift == Drift()
+    with pytest.raises(CalibrationError, match="at least 2 captures"):
+        recalibrate(camera, [take(Drift())])
 
 
 def test_no_drift_corrects_nothing(bench):
