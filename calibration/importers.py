@@ -116,11 +116,22 @@ def _read_mat(path: Path) -> dict[str, Any]:
     try:
         return dict(loadmat(path))
     except NotImplementedError:
-        raise CalibrationError(
-            f"{path} is a MATLAB 7.3 file; save it again in MATLAB with -v7"
-        ) from None
+        return _read_mat73(path)
     except Exception as error:  # scipy raises many kinds on damaged files
         raise CalibrationError(f"{path} cannot be read as a MATLAB file: {error}") from None
+
+
+def _read_mat73(path: Path) -> dict[str, Any]:
+    """Read a MATLAB 7.3 file, which is HDF5 with axes the other way round."""
+    try:
+        import h5py
+    except ImportError:
+        raise CalibrationError(
+            f"{path} is a MATLAB 7.3 file: pip install h5py to read it, or save it again in MATLAB "
+            "with -v7"
+        ) from None
+    with h5py.File(path) as file:
+        return {name: item[()].T for name, item in file.items() if isinstance(item, h5py.Dataset)}
 
 
 def _matrix(path: Path, content: dict[str, Any], name: str) -> Tensor:

@@ -1,7 +1,6 @@
-"""Make the bundled camera records and the half-size diffuser capture from their originals.
+"""Make the half-size diffuser capture and its camera record from their originals.
 
-    python data/make_data.py flatcam SELFCAL.npz
-    python data/make_data.py diffuser CAPTURE.tif PSF.tif
+    python data/make_data.py CAPTURE.tif PSF.tif
 
 The originals are named, with their licences, in data/README.md.
 """
@@ -10,40 +9,12 @@ import argparse
 from pathlib import Path
 
 import cv2
-import numpy as np
 import torch
 
-from barelens.calibration import Camera, Crop
+from barelens.calibration import Camera
 from barelens.imaging.files import read_raw, write_tiff
 
 HERE = Path(__file__).parent
-
-
-def make_flatcam(estimate: Path) -> None:
-    """Turn self-calibrated transfer matrices into a camera record.
-
-    The levels, Bayer order, rotation and crop are those of FlatNet's published preprocessing.
-    """
-    with np.load(estimate, allow_pickle=False) as arrays:
-        phi_left, phi_right = (torch.from_numpy(arrays[name]) for name in ("PhiL", "PhiR"))
-        slope = float(arrays["slope"])
-    Camera(
-        name="FlatCam of the FlatNet captures, self-calibrated",
-        frame_shape=(1024, 1280),
-        white_level=65535,
-        bayer="BGGR",
-        rotation_deg=float(np.degrees(0.00174)),
-        crop=Crop(top=6, left=10, height=500, width=620),
-        mean_removal=True,
-        phi_left=phi_left.float(),
-        phi_right=phi_right.float(),
-        geometry={"sensor_pixels_per_scene_pixel": slope},
-        provenance={
-            "method": "shift-invariant profiles fitted to captures 6, 7 and 8 and the "
-            "reconstructions published with them",
-            "units": "arbitrary: the pictures that it was fitted to had been scaled",
-        },
-    ).save(HERE / "flatcam" / "camera.safetensors")
 
 
 def make_diffuser(capture: Path, psf: Path) -> None:
@@ -72,19 +43,12 @@ def make_diffuser(capture: Path, psf: Path) -> None:
 
 
 def main() -> None:
-    """Run one of the two."""
+    """Read the two paths and make both files."""
     parser = argparse.ArgumentParser(description=__doc__)
-    commands = parser.add_subparsers(dest="command", required=True)
-    flatcam = commands.add_parser("flatcam")
-    flatcam.add_argument("estimate", type=Path)
-    diffuser = commands.add_parser("diffuser")
-    diffuser.add_argument("capture", type=Path)
-    diffuser.add_argument("psf", type=Path)
-    args = parser.parse_args()
-    if args.command == "flatcam":
-        make_flatcam(args.estimate)
-    else:
-        make_diffuser(args.capture, args.psf)
+    parser.add_argument("capture", type=Path)
+    parser.add_argument("psf", type=Path)
+    arguments = parser.parse_args()
+    make_diffuser(arguments.capture, arguments.psf)
 
 
 if __name__ == "__main__":

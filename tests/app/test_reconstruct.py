@@ -38,7 +38,7 @@ def test_real_flatcam_captures_agree_with_the_published_reconstructions(flatcam,
     scene = LinearPipeline(flatcam)(read_raw(data.path(f"flatcam/fc_{number}.png")))
     published = read_raw(data.path(f"flatcam/rec_{number}.png")).double()
     agreement = correlation(scene.rgb.double().clamp_min(0), published, per_channel=True)
-    assert (agreement > torch.tensor([0.93, 0.93, 0.80])).all(), agreement
+    assert (agreement > torch.tensor([0.97, 0.97, 0.92])).all(), agreement
 
 
 @pytest.mark.parametrize("rule", ["sure", "discrepancy"])
@@ -47,7 +47,7 @@ def test_every_automatic_penalty_serves_real_captures(flatcam, rule):
     scene = pipeline(read_raw(data.path("flatcam/fc_7.png")))
     published = read_raw(data.path("flatcam/rec_7.png")).double()
     agreement = correlation(scene.rgb.double().clamp_min(0), published, per_channel=True)
-    assert (agreement > torch.tensor([0.93, 0.93, 0.80])).all(), agreement
+    assert (agreement > torch.tensor([0.97, 0.97, 0.92])).all(), agreement
 
 
 def test_real_diffuser_capture_is_explained_by_a_hand_in_the_middle(tmp_path):
@@ -151,7 +151,7 @@ def test_iterative_methods_run_on_the_real_flatcam(flatcam, method):
     scene = LinearPipeline(flatcam, settings)(read_raw(data.path("flatcam/fc_6.png")))
     published = read_raw(data.path("flatcam/rec_6.png")).double()
     assert float(correlation(scene.rgb.double().clamp_min(0), published)) > 0.8
-    assert all(0 < value < 1 for value in scene.numbers["residual"])
+    assert 0 < scene.numbers["residual"] < 1
 
 
 def test_simulated_captures_come_back(tmp_path):

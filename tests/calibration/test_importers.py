@@ -40,6 +40,19 @@ def test_flatcam_file_becomes_a_camera_that_reconstructs(tmp_path, extra):
     assert Tikhonov(camera.operator())(capture).shape == (4, 12, 12)
 
 
+def test_matlab_73_file_is_read_as_any_other(tmp_path):
+    h5py = pytest.importorskip("h5py")
+    arrays, path = _matrices(), tmp_path / "calib.mat"
+    with h5py.File(path, "w", userblock_size=512) as file:
+        for name, values in arrays.items():
+            file[name] = values.T
+    header = b"MATLAB 7.3 MAT-file".ljust(116) + bytes(8) + b"\x00\x02IM"
+    with path.open("r+b") as file:
+        file.write(header)
+    camera = import_flatcam(path, frame_shape=(90, 110))
+    torch.testing.assert_close(camera.phi_right[0], torch.from_numpy(arrays["Q1r"]).float())
+
+
 def test_angle_turns_counterclockwise_about_the_centre(tmp_path):
     from skimage.transform import rotate as turned
 
