@@ -6,7 +6,9 @@ import typer
 
 from .calibrate import capture, check, fit, patterns
 from .camera_records import import_record, psf, show
+from .evaluate import difuzcam
 from .reconstruct import reconstruct
+from .refine import refine
 from .selfcal import selfcal
 from .simulate import simulate
 
@@ -20,6 +22,7 @@ cli = typer.Typer(
     add_completion=False,
 )
 cli.command()(reconstruct)
+cli.command()(refine)
 cli.command()(simulate)
 
 _calibration = typer.Typer(help="Measure what a camera does to light.", no_args_is_help=True)
@@ -27,6 +30,9 @@ for _command in (patterns, capture, fit, selfcal, psf, check, show):
     _calibration.command()(_command)
 _calibration.command("import")(import_record)
 cli.add_typer(_calibration, name="calibrate")
+_evaluation = typer.Typer(help="Measure published numbers again.", no_args_is_help=True)
+_evaluation.command()(difuzcam)
+cli.add_typer(_evaluation, name="evaluate")
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,0 +1,91 @@
+"""Prompts, with a real but tiny text encoder."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from barelens.imaging.refine import Refiner, RefinerSettings
+from barelens.imaging.refine.text import embed_prompt
+
+FAST = RefinerSettings(steps=2, scheduler="ddim", imagination=1.0)
+
+
+@pytest.fixture
+def parts(toy):
+    from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+
+    torch.manual_seed(0)
+    letters = [chr(code) for code in range(33, 127)]
+    symbols = [*letters, *(f"{letter}</w>" for letter in letters)]
+    symbols += ["<|startoftext|>", "<|endoftext|>"]
+    tokenizer = CLIPTokenizer(
+        vocab={symbol: number for number, symbol in enumerate(symbols)},
+        merges=[],
+        model_max_length=12,
+    )
+    config = CLIPTextConfig(
+        vocab_size=len(symbols),
+        hidden_size=8,
+        intermediate_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        max_position_embeddings=12,
+        bos_token_id=symbols.index("<|startoftext|>"),
+        eos_token_id=symbols.index("<|endoftext|>"),
+    )
+    return replace(
+        toy.parts("linear", "latent"), text_encoder=CLIPTextModel(config), tokenizer=tokenizer
+    )
+
+
+def test_prompts_change_pictures_and_survive_saving(toy, parts, tmp_path):
+    scene, refiner = toy.scene(), Refiner(parts)
+    refiner.save(tmp_path)
+    images = {
+        prompt: refiner(scene.linear, scene.measurement, replace(FAST, prompt=prompt)).image
+        for prompt in ("", "a cat")
+    }
+    assert not torch.allclose(images[""], images["a cat"], atol=1e-5)
+    loaded = Refiner.load(tmp_path)
+    again = loaded(scene.linear, scene.measurement, replace(FAST, prompt="a cat")).image
+    assert torch.equal(again, images["a cat"])
+
+
+def test_guidance_and_negative_prompts_count(toy, parts):
+    scene, refiner = toy.scene(), Refiner(parts)
+    settings = replace(FAST, prompt="a cat", guidance_scale=3.0)
+    plain, guided, negated = (
+        refiner(scene.linear, scene.measurement, chosen).image
+        for chosen in (
+            replace(settings, guidance_scale=1.0),
+            settings,
+            replace(settings, negative_prompt="fog"),
+        )
+    )
+    assert not torch.allclose(plain, guided, atol=1e-5)
+    assert not torch.allclose(guided, negated, atol=1e-5)
+
+
+def test_a_stored_null_prompt_stands_in_for_the_encoder(toy, parts, tmp_path):
+    empty = embed_prompt(parts, "")
+    without = replace(parts, text_encoder=None, tokenizer=None, null_prompt=empty)
+    without.save(tmp_path)
+    loaded = Refiner.load(tmp_path)
+    assert torch.equal(embed_prompt(loaded.parts, ""), empty)
+    scene = toy.scene()
+    assert torch.equal(
+        loaded(scene.linear, scene.measurement, FAST).image,
+        Refiner(parts)(scene.linear, scene.measurement, FAST).image,
+    )
+
+
+def test_too_long_a_prompt_says_what_it_loses(parts):
+    with pytest.warns(UserWarning, match="prompt cut from 22 to 12 tokens"):
+        long = embed_prompt(parts, "abcdefghijklmnopqrst")
+    assert long.shape == (1, 12, 8)
+
+
+def test_an_encoder_without_its_tokenizer_is_refused(parts):
+    with pytest.raises(ValueError, match="given together"):
+        replace(parts, tokenizer=None)
