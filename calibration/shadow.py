@@ -110,18 +110,41 @@ class ShadowBasis:
         """
         normal = torch.zeros(self.size, self.size, dtype=torch.float64)
         right_side = torch.zeros(self.size, dtype=torch.float64)
-        rows = self._row_coefficients
         for phase in sorted(set(self.phases)):
             members = [c for c, other in enumerate(self.phases) if other == phase]
             window = self._windows[members[0]]
-            gram, cross = scene_gram[members].sum(0), scene_capture[members].sum(0)
-            block = window.T @ gram @ window
-            for row in rows[:, 0].tolist():
-                normal[row : row + self._width, row : row + self._width] += block
-            means = self._means(window)
-            normal -= self.sensor * means @ gram @ means.T
-            right_side.index_add_(0, rows.flatten(), (cross.T @ window).flatten())
+            normal += self._normal(window, scene_gram[members].sum(0))
+            right_side += self._right_side(window, scene_capture[members].sum(0))
         return normal, right_side
+
+    def _normal(self, window: Tensor, gram: Tensor) -> Tensor:
+        """Every row meets the same block, further down the diagonal."""
+        normal = torch.zeros(self.size, self.size, dtype=torch.float64)
+        block = window.T @ gram @ window
+        for first in self._row_coefficients[:, 0].tolist():
+            met = slice(first, first + self._width)
+            normal[met, met] += block
+        means = self._means(window)
+        return normal - self.sensor * means @ gram @ means.T
+
+    def _right_side(self, window: Tensor, cross: Tensor) -> Tensor:
+        right_side = torch.zeros(self.size, dtype=torch.float64)
+        rows = self._row_coefficients
+        return right_side.index_add_(0, rows.flatten(), (cross.T @ window).flatten())
+
+    def fit(self, matrices: Tensor, ridge: float) -> Tensor:
+        """Give the coefficients (count, size) closest to measured matrices (count, sensor, scene).
+
+        Each is fitted by itself, with the first phase. The ridge is relative to the largest
+        diagonal entry of the normal equations.
+        """
+        window = self._windows[0]
+        centred = matrices.double() - matrices.double().mean(-2, keepdim=True)
+        right_sides = [self._right_side(window, matrix.mT) for matrix in centred]
+        normal = self._normal(window, torch.eye(self.scene, dtype=torch.float64))
+        normal.diagonal().add_(ridge * normal.diagonal().max())
+        factor = torch.linalg.cholesky(normal)
+        return torch.cholesky_solve(torch.stack(right_sides, dim=-1), factor).mT
 
     def moved(self, coefficients: Tensor, target: "ShadowBasis") -> Tensor:
         """Give the same profile in another basis of the same knots, zero where it is unknown."""
@@ -152,5 +175,6 @@ class ShadowBasis:
     def _means(self, window: Tensor) -> Tensor:
         """Weights (size, scene) of the coefficients in the mean of each column."""
         means = torch.zeros(self.size, self.scene, dtype=torch.float64)
-        rows = window.T.repeat(self.sensor, 1)
-        return means.index_add_(0, self._row_coefficients.flatten(), rows) / self.sensor
+        for first in self._row_coefficients[:, 0].tolist():
+            means[first : first + self._width] += window.T
+        return means / self.sensor

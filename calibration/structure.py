@@ -1,21 +1,19 @@
-r"""The structure that geometry gives a transfer matrix, used to take noise out of a measured one.
+"""The structure that geometry gives a transfer matrix, used to take noise out of a measured one.
 
-The shadow of a mask moves over the sensor as the scene point moves, so that
-:math:`\Phi[i, j] \approx p(i - a j)` with one profile :math:`p` and one slope :math:`a`. A real
-camera keeps to it only nearly. Its matrix is therefore estimated as the structured one plus what
-the measurement shows beyond noise.
+A real camera keeps to one moving shadow only nearly. Its matrix is therefore estimated as the
+structured one plus what the measurement shows beyond noise.
 """
 
 from dataclasses import dataclass
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
+
+from .shadow import ShadowBasis
 
 __all__ = ["Structure", "fit_structure", "shrink_to_structure"]
 
-_KNOT_SPACING = 0.5  # in sensor samples: finer than any shadow's detail behind a pixel
+_KNOTS_PER_SAMPLE = 2  # of the sensor: finer than any shadow's detail behind a pixel
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,26 +85,9 @@ def _coarse_slope(phi: Tensor) -> float:
 
 
 def _fit_profile(phi: Tensor, slope: float) -> tuple[Tensor, float]:
-    """Least-squares cubic spline through all entries at their positions on the mask's shadow."""
-    from scipy.interpolate import BSpline
-    from scipy.sparse import identity
-    from scipy.sparse.linalg import splu
-
-    planes, sensor, scene = phi.shape
-    position = np.arange(sensor)[:, None] - slope * np.arange(scene)
-    knots = np.arange(
-        position.min() - 4 * _KNOT_SPACING, position.max() + 5 * _KNOT_SPACING, _KNOT_SPACING
-    )
-    design = BSpline.design_matrix(position.ravel(), knots, 3)
-    normal = (design.T @ design).tocsc()
-    ridge = 1e-9 * normal.diagonal().max()
-    solver = splu((normal + ridge * identity(normal.shape[0])).tocsc())
-    values: NDArray[np.float64] = phi.reshape(planes, -1).double().numpy().T
-    offset = np.zeros_like(values)
-    for _ in range(3):  # columns were measured without their means, which the profile has
-        fitted = design @ solver.solve(design.T @ (values + offset))
-        columns = fitted.reshape(sensor, scene, planes)
-        offset = np.broadcast_to(columns.mean(0), columns.shape).reshape(fitted.shape)
-    matrix = torch.from_numpy((fitted - offset).T.copy()).reshape(phi.shape)
+    """Least-squares spline profile of each plane through all entries of its matrix."""
+    basis = ShadowBasis(phi.shape[-2], phi.shape[-1], slope, knots_per_sample=_KNOTS_PER_SAMPLE)
+    profiles = basis.fit(phi, ridge=1e-9)
+    matrix = torch.cat([basis.matrix(profile) for profile in profiles]).to(phi.dtype)
     residual = float((matrix - phi).norm() / phi.norm())
     return matrix, residual
