@@ -1,5 +1,7 @@
 """Human vision: pose, body parts, depth and surface normals."""
 
+from .detect import Detections, PersonDetector, TransformersDetector
+from .export import export_onnx
 from .outputs import HumanOutput, Person
 from .preparation import Preparation, reference_preparation
 from .sapiens import (
@@ -8,24 +10,47 @@ from .sapiens import (
     CheckpointError,
     HumanModel,
     LicenceNotice,
+    MultiTaskConfig,
+    MultiTaskModel,
     from_state_dict,
     load_checkpoint,
+    load_multitask,
     save_checkpoint,
+    save_multitask,
 )
+from .smoothing import KeypointSmoother, OneEuroFilter
+from .tracks import Tracker
+from .video import Frame, follow_people, read_frames
 from .vision import HumanVision
+from .windows import WindowDetector
 
 __all__ = [
     "BACKBONES",
     "BACKBONES_V2",
     "CheckpointError",
+    "Detections",
+    "Frame",
     "HumanModel",
     "HumanOutput",
     "HumanVision",
+    "KeypointSmoother",
     "LicenceNotice",
+    "MultiTaskConfig",
+    "MultiTaskModel",
+    "OneEuroFilter",
     "Person",
+    "PersonDetector",
     "Preparation",
+    "Tracker",
+    "TransformersDetector",
+    "WindowDetector",
+    "export_onnx",
+    "follow_people",
     "from_state_dict",
     "load_checkpoint",
+    "load_multitask",
+    "read_frames",
     "reference_preparation",
     "save_checkpoint",
+    "save_multitask",
 ]

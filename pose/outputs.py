@@ -6,6 +6,8 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
+from .labels import KeypointLayout, PartLabels
+
 __all__ = ["HumanOutput", "Person"]
 
 
@@ -30,7 +32,8 @@ class Person(_Movable):
     box : Tensor, shape (4,)
         Left, top, right and bottom in pixels.
     box_score : float
-        Of the detector, in [0, 1]; 1 for a box that was given.
+        Of the detector, in [0, 1]; 1 for a box that was given, 0 for a whole picture in which
+        the detector found nobody.
     keypoints : Tensor or None, shape (keypoints, 2)
         x and y in pixels of the picture.
     keypoint_scores : Tensor or None, shape (keypoints,)
@@ -66,33 +69,48 @@ class HumanOutput(_Movable):
     image_size : (int, int)
         Height and width of the picture in pixels.
     people : tuple of Person
-        In the order of the boxes; one for the whole picture where no boxes were given.
+        In the order of the boxes; one for the whole picture where there were no boxes.
+    layout : KeypointLayout or None
+        What the people's keypoints are.
     class_map : Tensor of uint8 or None, shape (height, width)
         Part of each pixel, 0 for the background.
-    classes : int or None
-        How many parts the model tells apart, for :func:`~barelens.pose.labels.part_labels`.
+    parts : PartLabels or None
+        Names and colours of the values of ``class_map``.
     depth : Tensor or None, shape (height, width)
-        Relative, without scale or origin; NaN where the model did not look.
+        Of the people: relative, without scale or origin; NaN where the model did not look.
     normals : Tensor or None, shape (3, height, width)
         Unit vectors in image coordinates; zero where the model did not look.
     points : Tensor or None, shape (3, height, width)
         X to the right, Y down, Z forward, in metres.
     albedo : Tensor or None, shape (3, height, width)
         Colour of the surface without light and shade.
+    scene_depth : Tensor or None, shape (height, width)
+        Of everything in the picture, from :class:`~barelens.pose.surroundings.SceneDepth`.
+    scene_depth_metric : bool
+        Whether that is in metres; otherwise it is inverse, higher where things are nearer, without
+        scale or origin.
     alpha, foreground : Tensor or None, shapes (height, width), (3, height, width)
         Share of the people in each pixel, and their colour times that share, in [0, 1].
     """
 
     image_size: tuple[int, int]
     people: tuple[Person, ...] = ()
+    layout: KeypointLayout | None = None
     class_map: Tensor | None = None
-    classes: int | None = None
+    parts: PartLabels | None = None
     depth: Tensor | None = None
     normals: Tensor | None = None
     points: Tensor | None = None
     albedo: Tensor | None = None
+    scene_depth: Tensor | None = None
+    scene_depth_metric: bool = False
     alpha: Tensor | None = None
     foreground: Tensor | None = None
+
+    @property
+    def classes(self) -> int | None:
+        """How many parts the model tells apart."""
+        return None if self.parts is None else len(self.parts)
 
     @property
     def mask(self) -> Tensor | None:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..imaging.shapes import ShapeError
-from .labels import keypoint_layout, part_labels
+from .labels import KeypointLayout, PartLabels, keypoint_layout, part_labels
 from .outputs import HumanOutput, Person
 
 __all__ = [
@@ -65,11 +65,14 @@ def draw_people(image: Tensor, output: HumanOutput, *, min_score: float = 0.3) -
     pixels = _pixels(image)
     for person in output.people:
         if person.keypoints is not None:
-            pixels = _draw_person(pixels, person, min_score)
+            layout = output.layout or keypoint_layout(len(person.keypoints))
+            pixels = _draw_person(pixels, person, layout, min_score)
     return torch.from_numpy(pixels)
 
 
-def draw_parts(image: Tensor, class_map: Tensor, *, classes: int, opacity: float = 0.6) -> Tensor:
+def draw_parts(
+    image: Tensor, class_map: Tensor, *, classes: int | PartLabels, opacity: float = 0.6
+) -> Tensor:
     """Colour the parts of people by their palette, with a bright line where one meets another.
 
     Parameters
@@ -78,15 +81,16 @@ def draw_parts(image: Tensor, class_map: Tensor, *, classes: int, opacity: float
         The picture.
     class_map : Tensor of uint8, shape (height, width)
         0 is left as it is.
-    classes : int
-        How many the model tells apart, which decides the palette.
+    classes : int or PartLabels
+        What the parts are, or how many, which decides the palette for known models.
     opacity : float
         Of the colours, in [0, 1].
     """
     pixels = _pixels(image)
     labels = class_map.cpu().numpy()
     _check_map(labels, pixels, "class_map")
-    palette = np.array(part_labels(classes).palette, np.float32)
+    labelled = part_labels(classes) if isinstance(classes, int) else classes
+    palette = np.array(labelled.palette, np.float32)
     opacity_map = np.where(labels > 0, np.float32(opacity), np.float32(0))[..., None]
     mixed = pixels * (1 - opacity_map) + palette[labels] * opacity_map
     edges = _edges(labels)[..., None]
@@ -179,14 +183,15 @@ def side_by_side(panels: Sequence[Tensor], *, gap: int = 8) -> Tensor:
     return torch.from_numpy(np.concatenate(row, axis=1))
 
 
-def _draw_person(pixels: Pixels, person: Person, min_score: float) -> Pixels:
+def _draw_person(
+    pixels: Pixels, person: Person, layout: KeypointLayout, min_score: float
+) -> Pixels:
     assert person.keypoints is not None
     points = person.keypoints.detach().float().cpu().numpy()
     if person.keypoint_scores is None:
         scores = np.ones(len(points), np.float32)
     else:
         scores = person.keypoint_scores.detach().float().cpu().numpy()
-    layout = keypoint_layout(len(points))
     thickness = _thickness(points, scores >= min_score, pixels.shape)
     strokes: list[_Stroke] = []
     for first, second in layout.skeleton:

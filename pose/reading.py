@@ -1,25 +1,24 @@
 """One model on many pictures: batches in, one backbone pass for all heads, maps and points out."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from .canvas import Canvas
 from .crops import Frames, boxes_to_frames, crop_people
 from .decode import decode_heatmaps, place_keypoints
 from .dense import (
-    best_class,
     class_map,
     depth_map,
     normal_map,
     point_map,
     resize_maps,
-    uncrop_maps,
 )
 from .flip import unflip_maps
-from .labels import KEYPOINT_LAYOUTS, keypoint_layout
+from .labels import KEYPOINT_LAYOUTS, KeypointLayout, keypoint_layout, part_labels
 from .preparation import Preparation, normalise_pixels
 from .resize import Margins, pad_to_size, remove_margins, resize_image
 from .sapiens import HumanModel
@@ -100,6 +99,19 @@ class ModelReader:
                 self._read_pictures(scenes, preparation, tasks, found)
         return found
 
+    def _layout(self, keypoints: int) -> KeypointLayout | None:
+        known = keypoint_layout(keypoints) if keypoints in KEYPOINT_LAYOUTS else None
+        return self.model.keypoint_layout or known
+
+    def _labels(self, raw: Found) -> Found:
+        """Say what keypoints and parts are."""
+        labels: Found = {}
+        if "pose" in raw:
+            labels["layout"] = self._layout(raw["pose"].shape[1])
+        if "segmentation" in raw:
+            labels["parts"] = self.model.part_labels or part_labels(raw["segmentation"].shape[1])
+        return labels
+
     def _raw(self, pixels: Tensor, preparation: Preparation, tasks: Sequence[Task]) -> Found:
         """Return raw output of each head in float32, heatmaps averaged over the flip test."""
         parameter = next(self.model.parameters())
@@ -110,12 +122,13 @@ class ModelReader:
         }
         if self.flip_test and "pose" in tasks:
             mirrored = self.model.read(self.model.features(pixels.flip(-1)), ["pose"])["pose"]
-            count = mirrored.shape[1]
-            if count not in KEYPOINT_LAYOUTS:
+            layout = self._layout(mirrored.shape[1])
+            if layout is None:
                 raise ValueError(
-                    f"the mirror pairs of {count} keypoints are unknown: flip_test=False"
+                    f"the mirror pairs of {mirrored.shape[1]} keypoints are unknown: "
+                    "flip_test=False"
                 )
-            indices = torch.tensor(keypoint_layout(count).flip_indices)
+            indices = torch.tensor(layout.flip_indices)
             raw["pose"] = (raw["pose"] + unflip_maps(_wide(mirrored), indices)) / 2
         return raw
 
@@ -126,7 +139,7 @@ class ModelReader:
         tasks: Sequence[Task],
         found: list[Found],
     ) -> None:
-        canvases = [_Canvas(scene.size) for scene in scenes]
+        canvases = [Canvas(scene.size) for scene in scenes]
         for part, owners, frames in self._crops(scenes, preparation):
             raw = self._raw(part, preparation, tasks)
             if "pose" in raw:
@@ -138,6 +151,7 @@ class ModelReader:
                     person["keypoints"] = keypoints.positions[index]
                     person["keypoint_scores"] = keypoints.scores[index]
                 found[owner].setdefault("people", []).append(person)
+                found[owner] |= self._labels(raw)
         for fields, canvas in zip(found, canvases, strict=True):
             fields |= canvas.fields
 
@@ -184,6 +198,7 @@ class ModelReader:
             raw = self._raw(torch.stack(pixels), preparation, tasks)
             for index, margin in enumerate(margins):
                 size = scenes[first + index].size
+                found[first + index] |= self._labels(raw)
                 for task, output in raw.items():
                     one = _item(output, index)
                     found[first + index] |= self._picture(task, one, preparation, margin, size)
@@ -205,7 +220,7 @@ class ModelReader:
             return remove_margins(resize_maps(maps, preparation.size), margins)
 
         if task == "segmentation":
-            return {"class_map": class_map(inner(raw), size)[0], "classes": raw.shape[1]}
+            return {"class_map": class_map(inner(raw), size)[0]}
         if task == "depth":
             return {"depth": depth_map(inner(raw), size)[0]}
         if task == "normal":
@@ -220,68 +235,10 @@ class ModelReader:
         return {"foreground": matte[:3], "alpha": matte[3]}
 
 
-@dataclass(frozen=True, eq=False)
-class _Canvas:
-    """Maps of a picture, painted person by person from their crops."""
-
-    size: tuple[int, int]
-    fields: Found = field(default_factory=dict)
-
-    def paint(
-        self, raw: Found, frames: Frames, index: int, crop_size: tuple[int, int]
-    ) -> dict[str, Any]:
-        """Add one person; return the person's own fields."""
-        person: dict[str, Any] = {}
-
-        def uncrop(maps: Tensor) -> tuple[Tensor, tuple[slice, slice]]:
-            return uncrop_maps(maps, frames, index, crop_size=crop_size, image_size=self.size)
-
-        inside: Tensor | None = None
-        if "segmentation" in raw:
-            logits = raw["segmentation"]
-            pieces = [uncrop(piece) for piece in logits.split(4, dim=1)]
-            labels = best_class(values[None] for values, _ in pieces)[0]
-            place = pieces[0][1]
-            inside = labels > 0
-            whole = self._field("class_map", torch.uint8, 0, logits.device)
-            whole[place] = torch.where(inside, labels, whole[place])
-            self.fields["classes"] = logits.shape[1]
-            person["mask"] = torch.zeros(self.size, dtype=torch.bool, device=logits.device)
-            person["mask"][place] = inside
-        if "depth" in raw:
-            values, place = uncrop(raw["depth"])
-            depth = self._field("depth", values.dtype, torch.nan, values.device)
-            depth[place] = _where(inside, values[0], depth[place])
-        if "normal" in raw:
-            values, place = uncrop(raw["normal"])
-            values = torch.nn.functional.normalize(values, dim=0, eps=1e-8)
-            normals = self._field("normals", values.dtype, 0, values.device, channels=(3,))
-            normals[:, *place] = _where(inside, values, normals[:, *place])
-        return person
-
-    def _field(
-        self,
-        name: str,
-        dtype: torch.dtype,
-        fill: float,
-        device: torch.device,
-        channels: tuple[int, ...] = (),
-    ) -> Tensor:
-        if name not in self.fields:
-            shape = (*channels, *self.size)
-            self.fields[name] = torch.full(shape, fill, dtype=dtype, device=device)
-        painted: Tensor = self.fields[name]
-        return painted
-
-
 def _fit(image: Tensor, preparation: Preparation) -> tuple[Tensor, Margins | None]:
     if preparation.framing == "pad":
         return pad_to_size(image, preparation.size, interpolation=preparation.interpolation)
     return resize_image(image, preparation.size, interpolation=preparation.interpolation), None
-
-
-def _where(inside: Tensor | None, values: Tensor, before: Tensor) -> Tensor:
-    return values if inside is None else torch.where(inside, values, before)
 
 
 def _wide(output: Any) -> Any:

@@ -7,6 +7,7 @@ import typer
 from .calibrate import capture, check, fit, patterns
 from .camera_records import import_record, psf, show
 from .evaluate import difuzcam
+from .human import human
 from .reconstruct import reconstruct
 from .refine import refine
 from .selfcal import selfcal
@@ -24,6 +25,7 @@ cli = typer.Typer(
 cli.command()(reconstruct)
 cli.command()(refine)
 cli.command()(simulate)
+cli.command()(human)
 
 _calibration = typer.Typer(help="Measure what a camera does to light.", no_args_is_help=True)
 for _command in (patterns, capture, fit, selfcal, psf, check, show):

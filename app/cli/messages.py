@@ -7,7 +7,16 @@ from typing import NoReturn, TypeVar
 
 import typer
 
-__all__ = ["check_names", "complain", "fail", "parse_size", "tracked", "user_errors"]
+__all__ = [
+    "check_device",
+    "check_names",
+    "complain",
+    "fail",
+    "parse_penalty",
+    "parse_size",
+    "tracked",
+    "user_errors",
+]
 
 Item = TypeVar("Item")
 
@@ -60,3 +69,23 @@ def parse_size(text: str, name: str) -> tuple[int, int]:
     except ValueError:
         raise ValueError(f"{name} must be HEIGHTxWIDTH, such as 256x256, got {text!r}") from None
     return height, width
+
+
+def parse_penalty(text: str) -> float | str:
+    """Parse a weight, or keep the name of the rule that chooses one."""
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
+def check_device(name: str) -> str:
+    """Require a device that this machine has."""
+    import torch
+
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"device {name!r} cannot be used: {reason}") from None
+    return name

@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from .messages import check_names, complain, fail, parse_size, tracked, user_errors
+from .messages import (
+    check_device,
+    check_names,
+    complain,
+    fail,
+    parse_penalty,
+    parse_size,
+    tracked,
+    user_errors,
+)
 
 if TYPE_CHECKING:
     from ...imaging.refine import Refiner, RefinerSettings
@@ -61,7 +70,6 @@ def refine(
     from ...calibration import Camera
     from ..pipeline import LinearSettings
     from ..refining import AnnotatorSettings, RefiningPipeline, refine_file
-    from .reconstruct import _penalty
 
     with user_errors():
         check_names(captures)
@@ -99,7 +107,7 @@ def refine(
                 tile=tile,
                 tile_overlap=tile_overlap,
             ),
-            linear_settings=LinearSettings(penalty=_penalty(penalty)),
+            linear_settings=LinearSettings(penalty=parse_penalty(penalty)),
             annotator=second,
         )
         out.mkdir(parents=True, exist_ok=True)
@@ -125,12 +133,11 @@ def load_refiner(
     from ... import data
     from ...imaging.refine import DEFAULT_BASE, Refiner, RefinerParts
     from ...imaging.refine.fetch import fetch_model
-    from .reconstruct import _device
 
     dtypes = {name: getattr(torch, name) for name in ("float32", "bfloat16", "float16")}
     if dtype not in dtypes:
         raise ValueError(f"unknown dtype {dtype!r}; choose one of: {', '.join(dtypes)}")
-    _device(options["device"])
+    check_device(options["device"])
     folder = data.path("refiner/refiner.json").parent if model is None else fetch_model(model)
     published = _published_controlnet(folder)
     if published is None:

@@ -2,17 +2,17 @@
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
 
 from ...imaging.files import atomic_path
-from ..labels import convert_keypoints, keypoint_layout
+from ..labels import KeypointLayout, convert_keypoints, keypoint_layout
 from ..outputs import HumanOutput, Person
 from .rle import encode_mask
 
-__all__ = ["coco_dataset", "coco_results", "write_coco"]
+__all__ = ["coco_dataset", "coco_results", "merge_datasets", "write_coco"]
 
 PERSON = 1  # COCO's category of people
 # Of the 133 keypoints, in order.
@@ -58,7 +58,7 @@ def coco_results(
             "category_id": PERSON,
             "bbox": _box(person),
             "score": person.score,
-            **_keypoints(person, layout, approximate),
+            **_keypoints(person, output.layout, layout, approximate),
             **_segmentation(person),
         }
         for image_id, output in outputs.items()
@@ -103,7 +103,7 @@ def coco_dataset(
                 "iscrowd": 0,
                 "bbox": _box(person),
                 "area": _area(person),
-                **_keypoints(person, layout, approximate, min_score),
+                **_keypoints(person, output.layout, layout, approximate, min_score),
                 **_segmentation(person),
             }
             annotation["num_keypoints"] = sum(v > 0 for v in annotation.get("keypoints", [])[2::3])
@@ -123,6 +123,28 @@ def coco_dataset(
     return {"images": images, "annotations": annotations, "categories": [category]}
 
 
+def merge_datasets(datasets: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Make one COCO file of several that :func:`coco_dataset` made with one layout.
+
+    Images and annotations are numbered anew.
+    """
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
+    categories: list[dict[str, Any]] = []
+    for dataset in datasets:
+        if categories and categories != dataset["categories"]:
+            raise ValueError("datasets must have the same categories")
+        categories = list(dataset["categories"])
+        numbers = {}
+        for image in dataset["images"]:
+            numbers[image["id"]] = len(images) + 1
+            images.append(image | {"id": len(images) + 1})
+        for annotation in dataset["annotations"]:
+            place = {"id": len(annotations) + 1, "image_id": numbers[annotation["image_id"]]}
+            annotations.append(annotation | place)
+    return {"images": images, "annotations": annotations, "categories": categories}
+
+
 def write_coco(
     path: str | os.PathLike[str], record: Mapping[str, Any] | Sequence[Mapping[str, Any]]
 ) -> None:
@@ -133,12 +155,16 @@ def write_coco(
 
 
 def _keypoints(
-    person: Person, layout: str, approximate: bool, min_score: float | None = None
+    person: Person,
+    source: KeypointLayout | None,
+    layout: str,
+    approximate: bool,
+    min_score: float | None = None,
 ) -> dict[str, Any]:
     if person.keypoints is None or person.keypoint_scores is None:
         return {}
     positions, scores = convert_keypoints(
-        person.keypoints, person.keypoint_scores, layout, approximate=approximate
+        person.keypoints, person.keypoint_scores, layout, source=source, approximate=approximate
     )
     if layout != "wholebody133":
         return {"keypoints": _triples(positions, scores, min_score)}

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from ...imaging.files import write_json
-from ..labels import KEYPOINT_LAYOUTS, KeypointLayout, convert_keypoints, keypoint_layout
+from ..labels import KeypointLayout, convert_keypoints, keypoint_layout
 from ..outputs import HumanOutput, Person
 
 __all__ = ["BODY_25", "openpose_record", "write_openpose"]
@@ -51,7 +51,7 @@ def openpose_record(output: HumanOutput) -> dict[str, Any]:
     :func:`~barelens.pose.labels.convert_keypoints`); of the face's 70 only 133-keypoint models
     know 68, so that the two pupils are missing. A point that is not there is 0, 0, 0.
     """
-    return {"version": 1.3, "people": [_person(person) for person in output.people]}
+    return {"version": 1.3, "people": [_person(person, output.layout) for person in output.people]}
 
 
 def write_openpose(path: str | os.PathLike[str], output: HumanOutput) -> None:
@@ -59,7 +59,7 @@ def write_openpose(path: str | os.PathLike[str], output: HumanOutput) -> None:
     write_json(path, openpose_record(output))
 
 
-def _person(person: Person) -> dict[str, Any]:
+def _person(person: Person, layout: KeypointLayout | None) -> dict[str, Any]:
     record: dict[str, Any] = {
         "person_id": [-1 if person.track is None else person.track],
         "pose_keypoints_2d": [],
@@ -74,16 +74,15 @@ def _person(person: Person) -> dict[str, Any]:
     if person.keypoints is None or person.keypoint_scores is None:
         return record
     positions, scores = person.keypoints.cpu(), person.keypoint_scores.cpu()
-    count = scores.shape[0]
-    layout = keypoint_layout(count)
+    layout = layout or keypoint_layout(len(scores))
     points = [_named(name, positions, scores, layout) for name in BODY_25]
     record["pose_keypoints_2d"] = _flat(torch.stack(points))
-    if KEYPOINT_LAYOUTS[count] != "coco17":
+    if layout.name in ("wholebody133", "sapiens308"):
         placed, rated = convert_keypoints(positions, scores, "wholebody133", approximate=True)
         whole = torch.cat([placed, rated[:, None]], dim=1)
         record["hand_left_keypoints_2d"] = _flat(whole[_LEFT_HAND])
         record["hand_right_keypoints_2d"] = _flat(whole[_RIGHT_HAND])
-        if count == 133:
+        if layout.name == "wholebody133":
             pupils = whole.new_zeros(2, 3)
             record["face_keypoints_2d"] = _flat(torch.cat([whole[_FACE], pupils]))
     return record

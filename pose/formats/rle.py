@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ...imaging.shapes import ShapeError
 
-__all__ = ["RunLengths", "decode_mask", "encode_mask"]
+__all__ = ["RunLengths", "decode_mask", "encode_classes", "encode_mask"]
 
 
 class RunLengths(TypedDict):
@@ -42,6 +42,12 @@ def encode_mask(mask: Tensor, *, compressed: bool = True) -> RunLengths:
     if pixels.size and pixels[0]:
         runs = [0, *runs]
     return {"size": list(mask.shape), "counts": _compress(runs) if compressed else runs}
+
+
+def encode_classes(class_map: Tensor) -> dict[int, RunLengths]:
+    """Encode each class but the background of a map (height, width) that has any pixel of it."""
+    classes = torch.unique(class_map).tolist()
+    return {index: encode_mask(class_map == index) for index in classes if index != 0}
 
 
 def decode_mask(runs: RunLengths) -> Tensor:

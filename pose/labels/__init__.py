@@ -1,7 +1,13 @@
 """Names, colours and mirror pairs of keypoints and parts."""
 
-from .keypoints import KEYPOINT_LAYOUTS, KeypointLayout, convert_keypoints, keypoint_layout
-from .parts import PartLabels, part_labels
+from .keypoints import (
+    KEYPOINT_LAYOUTS,
+    KeypointLayout,
+    convert_keypoints,
+    keypoint_layout,
+    named_layout,
+)
+from .parts import PartLabels, named_parts, part_labels
 
 __all__ = [
     "KEYPOINT_LAYOUTS",
@@ -9,5 +15,7 @@ __all__ = [
     "PartLabels",
     "convert_keypoints",
     "keypoint_layout",
+    "named_layout",
+    "named_parts",
     "part_labels",
 ]

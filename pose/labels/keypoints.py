@@ -11,8 +11,15 @@ from torch import Tensor
 from ...imaging.shapes import ShapeError
 from .files import read_facts
 
-__all__ = ["KEYPOINT_LAYOUTS", "KeypointLayout", "convert_keypoints", "keypoint_layout"]
+__all__ = [
+    "KEYPOINT_LAYOUTS",
+    "KeypointLayout",
+    "convert_keypoints",
+    "keypoint_layout",
+    "named_layout",
+]
 
+OWN = "own"
 KEYPOINT_LAYOUTS = {308: "sapiens308", 133: "wholebody133", 17: "coco17"}
 
 Side = Literal["left", "right", "centre"]
@@ -87,8 +94,48 @@ def keypoint_layout(which: int | str) -> KeypointLayout:
     )
 
 
+@cache
+def named_layout(names: tuple[str, ...]) -> KeypointLayout:
+    """Return the layout of keypoints of given names.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of each keypoint, as in the known layouts where they are of those.
+
+    Returns
+    -------
+    KeypointLayout
+        The known one of exactly these names; otherwise one named ``"own"``, in which left and
+        right trade places by their names, and the lines of the known layouts join the keypoints
+        that they share with it.
+    """
+    known = [keypoint_layout(name) for name in KEYPOINT_LAYOUTS.values()]
+    for layout in known:
+        if layout.names == names:
+            return layout
+    place = {name: index for index, name in enumerate(names)}
+    lines = {
+        tuple(sorted((place[layout.names[first]], place[layout.names[second]])))
+        for layout in known
+        for first, second in layout.skeleton
+        if layout.names[first] in place and layout.names[second] in place
+    }
+    return KeypointLayout(
+        name=OWN,
+        names=names,
+        flip_indices=tuple(place.get(_other_side(name), place[name]) for name in names),
+        skeleton=tuple((first, second) for first, second in sorted(lines)),
+    )
+
+
 def convert_keypoints(
-    positions: Tensor, scores: Tensor, target: str, *, approximate: bool = False
+    positions: Tensor,
+    scores: Tensor,
+    target: str,
+    *,
+    source: KeypointLayout | None = None,
+    approximate: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Pick the keypoints of another layout out of a larger one.
 
@@ -100,6 +147,9 @@ def convert_keypoints(
         Of each keypoint.
     target : str
         Name of a layout.
+    source : KeypointLayout, optional
+        What the keypoints are, where their number does not tell it; then those of ``target`` that
+        it has by name are taken.
     approximate : bool
         From 308 to 133, also take the wrists for the roots of the hands and the third joints
         from the tips for the first joints of the fingers, which the published mapping leaves
@@ -123,7 +173,10 @@ def convert_keypoints(
             "positions and scores must have shapes (..., keypoints, 2) and (..., keypoints), got "
             f"{tuple(positions.shape)} and {tuple(scores.shape)}"
         )
-    sources = _sources(KEYPOINT_LAYOUTS.get(scores.shape[-1], ""), target, approximate)
+    if source is not None and source.name == OWN:
+        sources = _sources_by_name(source, keypoint_layout(target))
+    else:
+        sources = _sources(KEYPOINT_LAYOUTS.get(scores.shape[-1], ""), target, approximate)
     index = torch.tensor(sources, device=scores.device)
     known = index >= 0
     index = index.clamp(min=0)
@@ -131,6 +184,13 @@ def convert_keypoints(
         torch.where(known[:, None], positions[..., index, :], 0),
         torch.where(known, scores[..., index], 0),
     )
+
+
+def _sources_by_name(source: KeypointLayout, target: KeypointLayout) -> tuple[int, ...]:
+    shared = set(source.names) & set(target.names)
+    if not shared:
+        raise ValueError(f"the keypoints share no name with those of {target.name}")
+    return tuple(source.index(name) if name in shared else -1 for name in target.names)
 
 
 def _sources(source: str, target: str, approximate: bool) -> tuple[int, ...]:
@@ -147,6 +207,11 @@ def _sources(source: str, target: str, approximate: bool) -> tuple[int, ...]:
     if approximate:
         pairs |= dict(facts[f"approximate_from_{have.name}"])
     return tuple(pairs.get(index, -1) for index in range(len(want)))
+
+
+def _other_side(name: str) -> str:
+    sides = {"left": "right", "right": "left", "l": "r", "r": "l"}
+    return "_".join(sides.get(word, word) for word in name.split("_"))
 
 
 def _side(name: str) -> Side:

@@ -5,7 +5,7 @@ from functools import cache
 
 from .files import read_facts
 
-__all__ = ["PartLabels", "part_labels"]
+__all__ = ["PartLabels", "named_parts", "part_labels"]
 
 _GOLDEN_TURN = 0.618033988749895  # spreads hues evenly for any number of classes
 
@@ -53,9 +53,21 @@ def part_labels(classes: int) -> PartLabels:
         facts = read_facts(f"parts{classes}")
         palette = tuple((red, green, blue) for red, green, blue in facts["palette"])
         return PartLabels(tuple(facts["names"]), palette)
-    names = ("Background", *(f"Class_{index}" for index in range(1, classes)))
-    colours = ((50, 50, 50), *(_hue(index * _GOLDEN_TURN % 1) for index in range(1, classes)))
-    return PartLabels(names, colours)
+    return named_parts(("Background", *(f"Class_{index}" for index in range(1, classes))))
+
+
+def named_parts(names: tuple[str, ...]) -> PartLabels:
+    """Return labels of given names: known parts in their colours, the others in colours apart.
+
+    Parameters
+    ----------
+    names : tuple of str
+        Of each class, the background first.
+    """
+    facts = read_facts("parts29")
+    known = dict(zip(facts["names"], map(tuple, facts["palette"]), strict=True))
+    colours = [known.get(name, _hue(index * _GOLDEN_TURN % 1)) for index, name in enumerate(names)]
+    return PartLabels(tuple(names), (known["Background"], *colours[1:]))
 
 
 def _mirror(name: str) -> str:

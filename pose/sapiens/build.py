@@ -88,7 +88,7 @@ def from_state_dict(
         return backbone.eval()
     heads: dict[Task, nn.Module] = {}
     for attribute, name in tasks.items():
-        state = parts.heads[attribute]
+        state = _plain_gains(parts.heads[attribute])
         with torch.device("meta"):
             heads[name] = infer_head(state, backbone.embed_dim, name)
         if copy:
@@ -164,6 +164,21 @@ def _build_rope_vit(
     state.setdefault("rope_embed.periods", periods)
     with torch.device("meta"):
         return RopeVisionTransformer(settings), state
+
+
+def _plain_gains(head: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Bring gains of norms, which may be stored with axes to broadcast, to one axis.
+
+    Only transposed convolutions, which have more than one axis of length, go without bias too.
+    """
+    return {
+        name: tensor.reshape(-1)
+        if name.endswith(".weight")
+        and name.removesuffix("weight") + "bias" not in head
+        and tensor.numel() == max(tensor.shape)
+        else tensor
+        for name, tensor in head.items()
+    }
 
 
 def _plain_tokenizer(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -1,33 +1,26 @@
-"""Checkpoints on disk and on the hub, read without running anything they contain."""
+"""Models from files, folders and the hub, and models of ours into files."""
 
 import json
 import os
-import pickle
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from ...imaging.files import atomic_path
 from .build import Family, from_state_dict, infer_family
-from .keys import split_state, unwrap_state
+from .keys import split_state
 from .licence import show_licence
 from .model import HumanModel
+from .multitask import MULTITASK_FORMAT, build_multitask
+from .stored import PICKLES, CheckpointError, read_state_dict, write_state_dict
 from .vit import VisionTransformer
 
-__all__ = ["CheckpointError", "load_checkpoint", "read_state_dict", "save_checkpoint"]
+__all__ = ["load_checkpoint", "save_checkpoint"]
 
 FORMAT = "barelens.human"
-FORMAT_VERSION = 1
-_PICKLES = (".pth", ".pt", ".bin", ".ckpt")
-
-
-class CheckpointError(ValueError):
-    """A checkpoint cannot be read, or may not be."""
 
 
 def load_checkpoint(
@@ -52,7 +45,8 @@ def load_checkpoint(
     device : device
         Where the tensors go.
     dtype : dtype, optional
-        For example ``torch.bfloat16``; as stored where not given.
+        For example ``torch.bfloat16``; as stored where not given, but float32 for a
+        :class:`MultiTaskModel`, whose files hold half precision to be small.
 
     Returns
     -------
@@ -68,34 +62,13 @@ def load_checkpoint(
     """
     path = _find(source)
     state, metadata = read_state_dict(path)
+    if metadata.get("format") == MULTITASK_FORMAT:
+        return build_multitask(state, metadata, device=device, dtype=dtype)
     settings = _read_config(path, metadata, config)
-    ours = metadata.get("format") == FORMAT
-    if not ours:
+    if metadata.get("format") != FORMAT:
         show_licence(infer_family(split_state(state).backbone), stacklevel=2)
     model = from_state_dict(state, family, task, settings, copy=False)
     return model.to(device=device) if dtype is None else _cast(model.to(device=device), dtype)
-
-
-def read_state_dict(path: str | os.PathLike[str]) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and the metadata of a checkpoint file, or of an index of shards.
-
-    Raises
-    ------
-    CheckpointError
-        See :func:`load_checkpoint`.
-    """
-    path = Path(path)
-    if path.name.endswith(".index.json"):
-        shards = sorted(set(json.loads(path.read_text())["weight_map"].values()))
-        state: dict[str, Tensor] = {}
-        for shard in shards:
-            state |= read_state_dict(path.parent / Path(shard).name)[0]
-        return state, {}
-    if path.suffix == ".safetensors":
-        return _read_safetensors(path)
-    if path.suffix in _PICKLES:
-        return _read_pickle(path), {}
-    raise CheckpointError(f"{path} must end in .safetensors or {', '.join(_PICKLES)}")
 
 
 def save_checkpoint(path: str | os.PathLike[str], model: HumanModel) -> None:
@@ -113,20 +86,11 @@ def save_checkpoint(path: str | os.PathLike[str], model: HumanModel) -> None:
     TypeError
         The backbone is of another kind.
     """
-    from safetensors.torch import save_file
-
     if not isinstance(model.backbone, VisionTransformer):
         raise TypeError(
             f"model must have a VisionTransformer backbone, got {type(model.backbone).__name__}"
         )
-    record = {
-        "format": FORMAT,
-        "format_version": str(FORMAT_VERSION),
-        "config": json.dumps(asdict(model.backbone.config)),
-    }
-    state = {name: tensor.detach().cpu() for name, tensor in model.state_dict().items()}
-    with atomic_path(path) as temporary:
-        save_file({name: tensor.contiguous() for name, tensor in state.items()}, temporary, record)
+    write_state_dict(path, model.state_dict(), FORMAT, config=asdict(model.backbone.config))
 
 
 def _find(source: str | os.PathLike[str]) -> Path:
@@ -137,7 +101,7 @@ def _find(source: str | os.PathLike[str]) -> Path:
         return _find_in(path)
     name = os.fspath(source)
     # Not "no suffix": hub ids have dots too, as in facebook/sapiens2-pose-0.4b.
-    is_file = path.suffix in (".safetensors", *_PICKLES)
+    is_file = path.suffix in (".safetensors", *PICKLES)
     if name.count("/") == 1 and not is_file and not name.startswith((".", "/", "~")):
         return _find_in(_download(name))
     raise FileNotFoundError(f"no checkpoint at {path}")
@@ -166,59 +130,6 @@ def _download(name: str) -> Path:
     # Second-generation repositories hold the same tensors once more under this name.
     twice = ["sapiens2_*.safetensors"]
     return Path(snapshot_download(name, allow_patterns=patterns, ignore_patterns=twice))
-
-
-def _read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata = dict(file.metadata() or {})
-            if metadata.get("format") == FORMAT:
-                _check_version(path, metadata)
-            return {name: file.get_tensor(name) for name in file.keys()}, metadata
-    except SafetensorError as error:
-        raise CheckpointError(f"{path} is not a whole safetensors file: {error}") from error
-
-
-def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
-    version = int(metadata["format_version"])
-    if version > FORMAT_VERSION:
-        raise CheckpointError(
-            f"{path} has format version {version}; this release reads up to {FORMAT_VERSION}. "
-            "Upgrade barelens to open it."
-        )
-
-
-def _read_pickle(path: Path) -> dict[str, Tensor]:
-    if zipfile.is_zipfile(path):
-        with zipfile.ZipFile(path) as archive:
-            if any(
-                "/code/" in name or name.endswith("constants.pkl") for name in archive.namelist()
-            ):
-                raise CheckpointError(
-                    f"{path} is a TorchScript archive, which holds code as well as weights; "
-                    "get the plain .pth or .safetensors file of the same model."
-                )
-    try:
-        checkpoint = torch.load(
-            path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path)
-        )
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} holds Python objects beside tensors, and reading them could run code. If you "
-            "trust its origin, convert it once where nothing else is at stake: "
-            "state = torch.load(path, weights_only=False)['state_dict']; "
-            "safetensors.torch.save_file(state, 'model.safetensors')"
-        ) from error
-    except (RuntimeError, EOFError, zipfile.BadZipFile) as error:
-        raise CheckpointError(f"{path} is not a whole checkpoint: {error}") from error
-    if not isinstance(checkpoint, Mapping):
-        raise CheckpointError(f"{path} must hold a state dict, got {type(checkpoint).__name__}")
-    try:
-        return unwrap_state(checkpoint)
-    except ValueError as error:
-        raise CheckpointError(f"{path}: {error}") from error
 
 
 def _read_config(

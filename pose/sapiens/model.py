@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from ..labels import KeypointLayout, PartLabels
 from .tasks import TASKS, Task
 
 __all__ = ["HumanModel"]
@@ -58,6 +59,16 @@ class HumanModel(nn.Module):
     def image_size(self) -> tuple[int, int]:
         """Height and width in pixels the backbone was made for."""
         return self.backbone.config.image_size  # type: ignore[union-attr,return-value]
+
+    @property
+    def keypoint_layout(self) -> KeypointLayout | None:
+        """What the keypoints are, of a model that says so; None where their number tells it."""
+        return None
+
+    @property
+    def part_labels(self) -> PartLabels | None:
+        """What the parts are, of a model that says so; None where their number tells it."""
+        return None
 
     def head_of(self, task: Task) -> nn.Module:
         """Return the head of a task.

@@ -226,9 +226,17 @@ def _rotate(heads: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
     """Rotate the channels of the patches, the last tokens, in the precision of the angles.
 
     The prefix tokens are not rotated but rounded like the others, as the published models do.
+    Every step is computed in the wider dtype of the two and rounded, which gives the same as
+    arithmetic in bfloat16 and, unlike it, runs in every ONNX runtime.
     """
-    rounded = heads.to(cosine.dtype)
-    prefix, patches = rounded.tensor_split([heads.shape[-2] - cosine.shape[0]], dim=-2)
+
+    def rounded(values: Tensor) -> Tensor:
+        return values.to(cosine.dtype).to(wide)
+
+    wide = torch.promote_types(heads.dtype, cosine.dtype)
+    whole = rounded(heads)
+    prefix, patches = whole.tensor_split([heads.shape[-2] - cosine.shape[0]], dim=-2)
     first, second = patches.chunk(2, dim=-1)
-    turned = patches * cosine + torch.cat([-second, first], dim=-1) * sine
+    across = torch.cat([-second, first], dim=-1)
+    turned = rounded(rounded(patches * cosine.to(wide)) + rounded(across * sine.to(wide)))
     return torch.cat([prefix, turned], dim=-2).to(heads.dtype)

@@ -13,9 +13,12 @@ from barelens.imaging.shapes import ShapeError
 from barelens.pose import (
     HumanModel,
     HumanVision,
+    MultiTaskConfig,
+    MultiTaskModel,
     Preparation,
     reference_preparation,
     save_checkpoint,
+    save_multitask,
 )
 from barelens.pose.labels import keypoint_layout
 from barelens.pose.sapiens import DeconvHead, Pointmap, VisionTransformer, ViTConfig
@@ -266,3 +269,19 @@ def test_published_keypoints_equal_those_put_together_by_hand():
         # Heatmaps of random weights are rough, so that Newton steps magnify the last digit.
         near = (person.keypoints - wanted.positions[index]).abs().amax(-1) < 0.05
         assert near.float().mean() > 0.95
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_compiled_bfloat16_on_a_gpu_is_near_float32_on_the_processor(tmp_path):
+    config = MultiTaskConfig(("nose", "left_eye", "right_eye"), ("Background", "Hair"))
+    save_multitask(MultiTaskModel(config), tmp_path / "model.safetensors")
+    image = torch.rand(3, 300, 200, generator=torch.Generator().manual_seed(0))
+    wanted = HumanVision.load(tmp_path / "model.safetensors")(image)
+    fast = HumanVision.load(
+        tmp_path / "model.safetensors", device="cuda", dtype=torch.bfloat16, compile=True
+    )(image)
+    assert fast.depth.device.type == "cuda"
+    spread = float(wanted.depth[wanted.depth.isfinite()].std())
+    known = wanted.depth.isfinite() & fast.depth.cpu().isfinite()
+    assert (fast.depth.cpu() - wanted.depth)[known].abs().mean() < 0.1 * spread

@@ -110,6 +110,24 @@ def test_second_generation_heads_come_back_from_their_tensors(task):
     assert torch.equal(again(pixels()), model(pixels()))
 
 
+@pytest.mark.parametrize("axes", [(-1, 1, 1), (1, -1, 1, 1)])
+@torch.no_grad()
+def test_gains_of_norms_may_be_stored_with_axes_to_broadcast(axes):
+    model = HumanModel(
+        RopeVisionTransformer(V2), {"albedo": V2_HEADS["albedo"]()},
+        attributes={"albedo": "decode_head"},
+    )  # fmt: skip
+    randomise(model)
+    state = {
+        name: tensor.reshape(axes) if name.startswith("decode_head") and "bias" not in name
+        and tensor.ndim == 1 else tensor
+        for name, tensor in model.state_dict().items()
+    }  # fmt: skip
+    assert any(tensor.ndim == len(axes) and tensor.numel() == 24 for tensor in state.values())
+    again = from_state_dict(state, config={"img_size": SIZE})
+    assert torch.equal(again(pixels()), model(pixels()))
+
+
 @torch.no_grad()
 def test_pointmap_gives_points_and_their_scale_at_its_own_size():
     size = (128, 96)
