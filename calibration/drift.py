@@ -22,6 +22,7 @@ from .range_test import RangeTest, estimate_noise_std
 __all__ = ["DriftReport", "check_camera", "whitened_residual"]
 
 _SIGNIFICANT = 5.0  # standard deviations of the residual that count as a contradiction
+_FAIR_SHARE = 0.1  # of the excess over noise that a motion must take away to be believed
 _REACH = 6.0  # samples of shift that are searched
 _SETTLING_ROUNDS = 3
 _MARGIN = 8  # samples at the border that are left out while a motion of up to 6 is searched
@@ -40,7 +41,8 @@ class DriftReport:
     consistent : bool
         Whether the residual is within five standard deviations of 1.
     drift : Drift
-        The motion that explains the capture best.
+        The motion that explains the capture best; none where no motion explains a fair share of
+        what contradicts the camera.
     whitened_after : float
         The residual with the matrices moved accordingly.
     gain : float
@@ -80,19 +82,23 @@ def check_camera(camera: Camera, raw: Tensor, *, iterations: int = 8) -> DriftRe
     operator, planes, range_test = _prepare(camera, raw)
     before = range_test.whitened(planes)
     consistent = abs(before - 1) < _SIGNIFICANT * range_test.spread
-    drift = Drift()
+    drift, moved = Drift(), camera
     if not consistent:
-        drift = _align(operator, planes, iterations)
-        drift = _settle_shift(correct_camera(camera, drift), raw, drift)
-    # The matrices move and not the capture, whose noise interpolation would take away.
-    _, moved, moved_test = _prepare(correct_camera(camera, drift), raw)
+        found = _align(operator, planes, iterations)
+        found = _settle_shift(correct_camera(camera, found), raw, found)
+        # The matrices move and not the capture, whose noise interpolation would take away.
+        corrected = correct_camera(camera, found)
+        after = whitened_residual(corrected, raw)
+        if before - after > max(_FAIR_SHARE * (before - 1), _SIGNIFICANT * range_test.spread):
+            drift, moved = found, corrected
+    _, moved_planes, moved_test = _prepare(moved, raw)
     return DriftReport(
         noise_std=float(range_test.noise_std.mean()),
         whitened_residual=before,
         consistent=consistent,
         drift=drift,
-        whitened_after=moved_test.whitened(moved),
-        gain=moved_test.gain(moved),
+        whitened_after=moved_test.whitened(moved_planes),
+        gain=moved_test.gain(moved_planes),
     )
 
 

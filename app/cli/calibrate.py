@@ -126,7 +126,7 @@ def check(
     out: Path | None = typer.Option(None, help="Write a corrected record here."),
 ) -> None:
     """Ask whether a capture fits a camera, and if not, how the camera has moved."""
-    from ...calibration import Camera, check_camera, correct_camera
+    from ...calibration import Camera, Drift, check_camera, correct_camera
     from ...imaging.capture_checks import check_capture
     from ...imaging.files import read_raw
 
@@ -137,11 +137,18 @@ def check(
         report = check_camera(record, raw)
         verdict = "consistent" if report.consistent else "NOT consistent"
         typer.echo(f"{verdict}: residual {report.whitened_residual:.3f} times that of noise")
-        if not report.consistent:
+        if report.drift != Drift():
             typer.echo(
                 f"best explained by a shadow moved by {report.drift.describe()}; "
                 f"residual then {report.whitened_after:.3f}"
             )
+        elif not report.consistent:
+            typer.echo(
+                "no motion explains it: the matrices themselves are off, light comes from "
+                "elsewhere, or this is another camera"
+            )
+            if out is not None:
+                raise ValueError("nothing to correct; no record written")
         if out is not None:
             correct_camera(record, report.drift).save(out)
             typer.echo(f"corrected record written to {out}")

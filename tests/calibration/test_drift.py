@@ -133,6 +133,15 @@ def test_captures_of_unknown_scenes_bring_a_camera_up_to_date(bench):
     assert check_camera(moved, raws[0]).whitened_residual == pytest.approx(1, abs=0.1)
 
 
+def test_what_no_motion_explains_is_not_called_one(bench):
+    camera, take = bench
+    other = dataclasses.replace(camera, phi_left=camera.phi_left.flip(-2))
+    report = check_camera(other, take(Drift()))
+    assert not report.consistent
+    assert report.drift == Drift()
+    assert report.whitened_after == report.whitened_residual
+
+
 def test_a_camera_that_fits_is_left_alone(bench):
     camera, take = bench
     same, report = recalibrate(camera, [take(Drift(), seed) for seed in (1, 2)])
