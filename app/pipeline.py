@@ -1,11 +1,8 @@
-"""From a raw capture to a linear scene, its display picture and a record of both."""
+"""From a raw capture to a linear scene and the numbers that describe it."""
 
-import platform
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from pathlib import Path
+from functools import cached_property
 from typing import Any, Literal, get_args
 
 import torch
@@ -21,16 +18,13 @@ from ..imaging import (
     fista,
     operator_norm,
 )
-from ..imaging.capture_checks import check_capture
-from ..imaging.display import to_display
-from ..imaging.files import read_raw, write_json, write_png, write_tiff16
+from ..imaging.capture_checks import CaptureLevels, check_capture
+from .json_numbers import json_numbers
+from .trust_record import Trust
 
-__all__ = ["LinearPipeline", "LinearScene", "LinearSettings", "Method", "reconstruct_file"]
+__all__ = ["LinearPipeline", "LinearScene", "LinearSettings", "Method"]
 
 Method = Literal["auto", "tikhonov", "cg", "fista", "admm"]
-
-RECORD_FORMAT = "barelens.reconstruction"
-RECORD_VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -147,6 +141,41 @@ class LinearPipeline:
         planes, numbers = self._solve(capture)
         return LinearScene(self.camera.to_rgb(planes).cpu(), planes.cpu(), numbers)
 
+    def batch(self, raws: Tensor) -> list[LinearScene]:
+        """Reconstruct raw frames (batch, *frame_shape), each as if it were alone."""
+        if self.method != "tikhonov":
+            return [self(raw) for raw in raws]
+        planes, numbers = self._solve(self.camera.prepare(raws.to(self.device)))
+        rgb, planes = self.camera.to_rgb(planes).cpu(), planes.cpu()
+        return [
+            LinearScene(rgb[item], planes[item], {name: of[item] for name, of in numbers.items()})
+            for item in range(len(raws))
+        ]
+
+    def check(self, raw: Tensor) -> CaptureLevels:
+        """Refuse a raw frame that cannot be what the camera gives."""
+        return check_capture(
+            raw,
+            white_level=self.camera.white_level,
+            expected_shape=self.camera.frame_shape,
+            saturated_limit=self.settings.saturated_limit,
+        )
+
+    @property
+    def settings_record(self) -> dict[str, Any]:
+        """The settings as JSON data, with the method that was chosen."""
+        return {**asdict(self.settings), "method": self.method}
+
+    @cached_property
+    def camera_record(self) -> dict[str, str]:
+        """What tells the camera apart from others, as JSON data."""
+        return {"name": self.camera.name, "digest": self.camera.digest}
+
+    @cached_property
+    def trust(self) -> Trust:
+        """What says of this camera's reconstructions how far they can be trusted."""
+        return Trust(self.camera, self.operator)
+
     def _solver(self) -> Callable[[Tensor], tuple[Tensor, dict[str, Any]]]:
         """Prepare the chosen method for this camera."""
         if isinstance(self.operator, SeparableOperator) and self.method == "tikhonov":
@@ -183,90 +212,14 @@ def _tikhonov_solver(
     def solve(capture: Tensor) -> tuple[Tensor, dict[str, Any]]:
         solution = tikhonov.solve(capture)
         names = ("penalty", "relative_penalty", "residual", "noise_std", "effective_parameters")
-        return solution.scene, {name: _numbers(getattr(solution, name)) for name in names}
+        return solution.scene, {name: json_numbers(getattr(solution, name)) for name in names}
 
     return solve
 
 
 def _described(solution: Solution) -> tuple[Tensor, dict[str, Any]]:
     return solution.scene, {
-        "residual": _numbers(solution.residuals[-1]),
-        "iterations": _numbers(solution.iterations),
-        "converged": _numbers(solution.converged),
-    }
-
-
-def _numbers(values: Tensor) -> Any:
-    """Give a tensor as JSON data, with null for what could not be computed."""
-    if values.ndim:
-        return [_numbers(value) for value in values]
-    number = values.item()
-    return None if number != number else number
-
-
-def reconstruct_file(path: Path, pipeline: LinearPipeline, out: Path) -> dict[str, Any]:
-    """Reconstruct one file and write its scene, its picture and its record.
-
-    ``NAME.linear.tif`` holds linear light in 16 bits with its scale in the description,
-    ``NAME.linear.png`` a picture for the screen, ``NAME.linear.json`` the record. Each is written
-    complete or not at all, the record last.
-
-    Parameters
-    ----------
-    path : Path
-        A raw capture.
-    pipeline : LinearPipeline
-        The camera and how to reconstruct.
-    out : Path
-        An existing folder.
-
-    Returns
-    -------
-    dict
-        The record.
-
-    Raises
-    ------
-    FileError, CaptureError, ShapeError
-        The capture cannot be read or used.
-    """
-    camera = pipeline.camera
-    raw = read_raw(path)
-    levels = check_capture(
-        raw,
-        white_level=camera.white_level,
-        expected_shape=camera.frame_shape,
-        saturated_limit=pipeline.settings.saturated_limit,
-    )
-    started = time.perf_counter()
-    scene = pipeline(raw)
-    seconds = time.perf_counter() - started
-    picture, display = to_display(scene.rgb)
-    black, white = float(scene.rgb.min()), float(scene.rgb.max())
-    names = {"linear": f"{path.stem}.linear.tif", "picture": f"{path.stem}.linear.png"}
-    write_tiff16(out / names["linear"], scene.rgb, black=min(black, 0.0), white=white)
-    write_png(out / names["picture"], picture)
-    record = {
-        "format": RECORD_FORMAT,
-        "format_version": RECORD_VERSION,
-        "capture": path.name,
-        "files": names,
-        "camera": {"name": camera.name, "digest": camera.digest},
-        "settings": {**asdict(pipeline.settings), "method": pipeline.method},
-        "levels": asdict(levels),
-        "solution": scene.numbers,
-        "display": display.record(),
-        "seconds": seconds,
-        "versions": _versions(pipeline.device),
-    }
-    write_json(out / f"{path.stem}.linear.json", record)
-    return record
-
-
-def _versions(device: torch.device) -> dict[str, str]:
-    return {
-        "barelens": version("barelens"),
-        "torch": torch.__version__,
-        "python": platform.python_version(),
-        "device": str(device),
+        "residual": json_numbers(solution.residuals[-1]),
+        "iterations": json_numbers(solution.iterations),
+        "converged": json_numbers(solution.converged),
     }

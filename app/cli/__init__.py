@@ -8,6 +8,8 @@ from .calibrate import capture, check, fit, patterns
 from .camera_records import import_record, psf, show
 from .evaluate import difuzcam
 from .human import human
+from .inspect import inspect
+from .plan import plan
 from .reconstruct import reconstruct
 from .refine import refine
 from .selfcal import selfcal
@@ -26,6 +28,8 @@ cli.command()(reconstruct)
 cli.command()(refine)
 cli.command()(simulate)
 cli.command()(human)
+cli.command()(inspect)
+cli.command()(plan)
 
 _calibration = typer.Typer(help="Measure what a camera does to light.", no_args_is_help=True)
 for _command in (patterns, capture, fit, selfcal, psf, check, show):

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import typer
 
-from .messages import check_names, complain, fail, tracked, user_errors
+from .messages import check_device, check_names, complain, fail, parse_penalty, tracked, user_errors
 
 __all__ = ["reconstruct"]
 
@@ -23,31 +23,35 @@ def reconstruct(
     iterations: int = typer.Option(100, help="Most iterations of the iterative methods."),
     saturated_limit: float = typer.Option(0.01, help="Largest share of saturated pixels."),
     device: str = typer.Option("cpu", help="cpu, cuda, cuda:1, ..."),
+    trust: bool = typer.Option(False, help="Draw what was measured and how far it may be off."),
 ) -> None:
     """Reconstruct scenes from raw captures, one after the other.
 
     For each capture NAME three files are written: NAME.linear.tif (16-bit linear light),
-    NAME.linear.png (for the screen) and NAME.linear.json (settings, penalty, residual, versions).
+    NAME.linear.png (for the screen) and NAME.linear.json (settings, penalty, residual, versions,
+    and how far the scene can be trusted, which `barelens inspect` shows); with --trust also
+    NAME.trust.png.
     A capture that cannot be used is reported and the rest go on; the exit code is then 1.
     """
     from ...calibration import Camera
-    from ..pipeline import LinearPipeline, LinearSettings, reconstruct_file
+    from ..pipeline import LinearPipeline, LinearSettings
+    from ..pipeline_files import reconstruct_file
 
     with user_errors():
         settings = LinearSettings(
             method=method,  # type: ignore[arg-type]
-            penalty=_penalty(penalty),
+            penalty=parse_penalty(penalty),
             tv_weight=tv_weight,
             iterations=iterations,
             saturated_limit=saturated_limit,
         )
         check_names(captures)
-        pipeline = LinearPipeline(Camera.load(camera), settings, device=_device(device))
+        pipeline = LinearPipeline(Camera.load(camera), settings, device=check_device(device))
         out.mkdir(parents=True, exist_ok=True)
     failed = 0
     for path in tracked(captures, "Reconstructing", len(captures)):
         try:
-            record = reconstruct_file(path, pipeline, out)
+            record = reconstruct_file(path, pipeline, out, trust_picture=trust)
         except (ValueError, TypeError, OSError, ImportError) as error:
             complain(error if str(path) in str(error) else f"{path}: {error}")
             failed += 1
@@ -60,22 +64,3 @@ def reconstruct(
         )
     if failed:
         fail(f"{failed} of {len(captures)} captures failed")
-
-
-def _penalty(text: str) -> float | str:
-    try:
-        return float(text)
-    except ValueError:
-        return text
-
-
-def _device(name: str) -> str:
-    """Require a device that this machine has."""
-    import torch
-
-    try:
-        torch.empty(0, device=name)
-    except (RuntimeError, AssertionError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(f"device {name!r} cannot be used: {reason}") from None
-    return name

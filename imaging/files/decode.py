@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .errors import FileError
 from .png import check_png
 
-__all__ = ["Stored", "decode"]
+__all__ = ["SUFFIXES", "Stored", "decode"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -284,3 +284,6 @@ _FORMATS = {
     ".npz": _Format("NPZ", _decode_npz, (b"PK\x03\x04",)),
     **dict.fromkeys((".dng", ".arw", ".cr2", ".cr3", ".nef", ".orf", ".raf", ".rw2"), _RAW),
 }
+
+#: Of every file that can be read.
+SUFFIXES = frozenset(_FORMATS)

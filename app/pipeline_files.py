@@ -1,0 +1,151 @@
+"""Files of a linear reconstruction: a capture in; the scene, its picture and a record out."""
+
+import platform
+import time
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..imaging.capture_checks import CaptureLevels
+from ..imaging.display import to_display
+from ..imaging.files import read_raw, write_json, write_png, write_tiff16
+from .pipeline import LinearPipeline, LinearScene
+from .trust_picture import draw_trust
+
+__all__ = ["reconstruct_file", "write_reconstruction"]
+
+RECORD_FORMAT = "barelens.reconstruction"
+RECORD_VERSION = 1
+
+
+def reconstruct_file(
+    path: Path, pipeline: LinearPipeline, out: Path, *, trust_picture: bool = False
+) -> dict[str, Any]:
+    """Reconstruct one file and write its scene, its picture and its record.
+
+    ``NAME.linear.tif`` holds linear light in 16 bits with its scale in the description,
+    ``NAME.linear.png`` a picture for the screen, ``NAME.linear.json`` the record. Each is written
+    complete or not at all, the record last.
+
+    Parameters
+    ----------
+    path : Path
+        A raw capture.
+    pipeline : LinearPipeline
+        The camera and how to reconstruct.
+    out : Path
+        An existing folder.
+    trust_picture : bool, optional
+        Whether to write ``NAME.trust.png`` as well: what was measured, and how far it may be off.
+
+    Returns
+    -------
+    dict
+        The record.
+
+    Raises
+    ------
+    FileError, CaptureError, ShapeError
+        The capture cannot be read or used.
+    """
+    raw = read_raw(path)
+    levels = pipeline.check(raw)
+    started = time.perf_counter()
+    scene = pipeline(raw)
+    seconds = time.perf_counter() - started
+    return write_reconstruction(
+        out / path.stem,
+        path.name,
+        raw,
+        levels,
+        scene,
+        pipeline,
+        seconds=seconds,
+        trust_picture=trust_picture,
+    )
+
+
+def write_reconstruction(
+    target: Path,
+    capture: str,
+    raw: Tensor,
+    levels: CaptureLevels,
+    scene: LinearScene,
+    pipeline: LinearPipeline,
+    *,
+    seconds: float,
+    trust: bool = True,
+    trust_picture: bool = False,
+) -> dict[str, Any]:
+    """Write what :func:`reconstruct_file` writes of a capture that is reconstructed already.
+
+    Parameters
+    ----------
+    target : Path
+        Where to write, in an existing folder, without the files' suffixes.
+    capture : str
+        What the record calls the capture.
+    raw : Tensor, shape frame_shape
+        The raw frame.
+    levels : CaptureLevels
+        Its counts.
+    scene : LinearScene
+        What was reconstructed from it.
+    pipeline : LinearPipeline
+        By what.
+    seconds : float
+        How long the reconstruction took.
+    trust : bool, optional
+        Whether to say in the record how far the scene can be trusted, which takes longer than
+        reconstructing it; null stands there otherwise.
+    trust_picture : bool, optional
+        Whether to draw that as well; needs ``trust``.
+
+    Returns
+    -------
+    dict
+        The record.
+    """
+    out, stem = target.parent, target.name
+    picture, display = to_display(scene.rgb)
+    black, white = float(scene.rgb.min()), float(scene.rgb.max())
+    names = {"linear": f"{stem}.linear.tif", "picture": f"{stem}.linear.png"}
+    write_tiff16(out / names["linear"], scene.rgb, black=min(black, 0.0), white=white)
+    write_png(out / names["picture"], picture)
+    penalty = scene.numbers.get("penalty")
+    report = None
+    if trust:
+        weight = None if penalty is None else torch.tensor(penalty)
+        report = pipeline.trust(raw, scene.planes, weight)
+        if trust_picture:
+            names["trust"] = f"{stem}.trust.png"
+            write_png(out / names["trust"], draw_trust(picture, report))
+    record = {
+        "format": RECORD_FORMAT,
+        "format_version": RECORD_VERSION,
+        "capture": capture,
+        "files": names,
+        "camera": pipeline.camera_record,
+        "settings": pipeline.settings_record,
+        "levels": asdict(levels),
+        "solution": scene.numbers,
+        "trust": report and report.record,
+        "display": display.record(),
+        "seconds": seconds,
+        "versions": _versions(pipeline.device),
+    }
+    write_json(out / f"{stem}.linear.json", record)
+    return record
+
+
+def _versions(device: torch.device) -> dict[str, str]:
+    return {
+        "barelens": version("barelens"),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "device": str(device),
+    }

@@ -1,0 +1,298 @@
+"""What a reconstruction's record says of how far it can be trusted."""
+
+import math
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..calibration import Camera
+from ..imaging import LinearOperator
+from ..imaging.prediction import measured_share
+from ..imaging.solvers import SeparableFactors
+from ..imaging.trust import (
+    CameraTest,
+    LocalTest,
+    ReconstructionVariance,
+    benjamini_hochberg,
+    check_picture,
+    check_sensor_windows,
+    estimate_noise_std,
+    factorise,
+    fill_missing,
+    local_std,
+    mean_share,
+    merge_planes_variance,
+    reconstruction_variance,
+    split_picture,
+)
+from .json_numbers import json_numbers
+
+__all__ = ["Defects", "Trust", "TrustReport", "find_defects"]
+
+_MAP_SIZE = 16  # of the maps in a record
+_TURNED = 0.25  # correlation of neighbours' noise behind bilinear turning, mean over a frame
+_NOISE_UNCERTAINTY = 0.02  # of the noise variance, which is estimated from the capture itself
+_SIGNIFICANCE = 1e-3
+
+
+@dataclass(frozen=True)
+class Defects:
+    """Samples of a raw frame that hold no light.
+
+    Attributes
+    ----------
+    saturated_pixels : int
+        Pixels at the white level or above.
+    missing_rows, missing_columns : list of int
+        Rows and columns of the frame with one count all along.
+    """
+
+    saturated_pixels: int
+    missing_rows: list[int]
+    missing_columns: list[int]
+
+
+@dataclass(frozen=True, eq=False)
+class TrustReport:
+    """How far one reconstruction can be trusted.
+
+    Attributes
+    ----------
+    record : dict
+        The numbers, as JSON data.
+    measured_share : Tensor, shape (height, width)
+        Share of the picture's contrast that the sensor determined, NaN where it has none.
+    std : Tensor, shape (height, width)
+        Expected error, mean over colours, in units of the scene.
+    sensor : LocalTest, shape (planes, windows_down, windows_right)
+        Where on the sensor the capture is not explained.
+    """
+
+    record: dict[str, Any]
+    measured_share: Tensor
+    std: Tensor
+    sensor: LocalTest
+
+
+def find_defects(raw: Tensor, white_level: float) -> tuple[Defects, Tensor]:
+    """Find saturated pixels and missing rows and columns of a raw frame.
+
+    Parameters
+    ----------
+    raw : Tensor of any real dtype, shape (height, width) or (channels, height, width)
+        Counts as stored.
+    white_level : float
+        The count at which the sensor saturates.
+
+    Returns
+    -------
+    defects : Defects
+        What was found.
+    valid : Tensor of bool, shape of the frame
+        False at every defect.
+    """
+    counts = raw.double()  # torch cannot compare its unsigned 16-bit integers
+    saturated = counts >= white_level
+    flat = counts.reshape(-1, *counts.shape[-2:])
+    rows = (flat.amax(-1) == flat.amin(-1)).any(0)
+    columns = (flat.amax(-2) == flat.amin(-2)).any(0)
+    defects = Defects(
+        saturated_pixels=int(saturated.sum()),
+        missing_rows=rows.nonzero().flatten().tolist(),
+        missing_columns=columns.nonzero().flatten().tolist(),
+    )
+    return defects, ~saturated & ~rows[:, None] & ~columns
+
+
+class Trust:
+    """Say of reconstructions of one camera how far they can be trusted.
+
+    Parameters
+    ----------
+    camera : Camera
+        The camera.
+    operator : LinearOperator
+        Its operator, in the dtype and on the device of captures.
+    """
+
+    def __init__(self, camera: Camera, operator: LinearOperator) -> None:
+        self._camera = camera
+        self._operator = operator
+        self._factors = factorise(operator)
+        self._camera_test = None
+        if isinstance(self._factors, SeparableFactors):
+            self._camera_test = CameraTest(self._factors)
+
+    def __call__(self, raw: Tensor, planes: Tensor, penalty: Tensor | None = None) -> TrustReport:
+        """Judge a reconstruction.
+
+        Parameters
+        ----------
+        raw : Tensor, shape frame_shape
+            The raw frame.
+        planes : Tensor, shape (planes, height, width)
+            What was reconstructed from it, before colours are merged.
+        penalty : Tensor, shape (planes), optional
+            Tikhonov's penalty, where that is the method.
+
+        Returns
+        -------
+        TrustReport
+            Numbers and picture.
+        """
+        like = self._factors.gains
+        planes = planes.to(like)
+        defects, valid = find_defects(raw, self._camera.white_level)
+        usable = self._usable(valid).to(like.device)
+        capture = self._camera.prepare(raw, dtype=like.dtype).to(like.device)
+        evidence, sensor, noise, prior = self._evidence(
+            capture, usable, planes, self._rounding(raw)
+        )
+        split = split_picture(planes, self._factors, noise, prior)
+        variance = reconstruction_variance(
+            self._factors, noise, prior, penalty=None if penalty is None else penalty.to(like)
+        )
+        std = self._rgb_std(variance, planes)
+        floor = variance.noise.mean((-2, -1)).sqrt()
+        share = split.share_map(17, of="contrast", floor=floor).nanmean(-3)
+        record = {
+            "prior_std": json_numbers(prior),
+            "measured": {
+                "of_picture": json_numbers(split.fraction()),
+                "of_scene": json_numbers(self._resolved(noise, prior)),
+            },
+            "std": _std_summary(variance, std),
+            **evidence,
+            "defects": {**asdict(defects), "unusable_share": float((~usable).double().mean())},
+            "maps": {"measured_share": _coarse(share), "std": _coarse(std.mean(0))},
+        }
+        return TrustReport(record, share, std.mean(0), sensor)
+
+    def _rounding(self, raw: Tensor) -> float:
+        """Noise of rounding to counts in captured light, below which no estimate can be right."""
+        step = torch.finfo(torch.float32).eps if raw.is_floating_point() else 1.0
+        return step / 12**0.5 / (self._camera.white_level - self._camera.black_level)
+
+    def _usable(self, valid: Tensor) -> Tensor:
+        """Find the samples of a prepared capture that no defect has touched."""
+        if bool(valid.all()):
+            return torch.ones(1, 1, 1, dtype=torch.bool)
+        bare = replace(self._camera, mean_removal=False, black_level=0.0, white_level=1.0)
+        outside = bare.prepare(torch.ones(valid.shape, dtype=torch.float64))
+        return bare.prepare(valid.double()) > outside - 1e-6
+
+    def _evidence(
+        self, capture: Tensor, usable: Tensor, planes: Tensor, least: float
+    ) -> tuple[dict[str, Any], LocalTest, Tensor, Tensor]:
+        """Test capture and reconstruction; give the noise to go by and the scene's strength."""
+        settings: dict[str, Any] = {
+            "valid": None if bool(usable.all()) else usable,
+            "neighbour_correlation": _TURNED if self._camera.rotation_deg else 0.0,
+        }
+        noise = estimate_noise_std(capture, **settings).clamp_min(least)
+        if self._camera_test is None:
+            return self._plain_evidence(capture, planes, noise)
+        factors = self._camera_test.factors
+        prior = _strength(planes)
+        if settings["valid"] is not None:
+            capture = fill_missing(factors, capture, usable, noise, prior)
+        fit = self._camera_test(
+            capture, prior, uncertainty=_NOISE_UNCERTAINTY, least_noise=least, **settings
+        )
+        picture = check_picture(
+            factors,
+            planes,
+            capture,
+            fit.misfit_std,
+            prior,
+            coefficients=fit.coefficients,
+        )
+        residual = self._camera_test.residual(capture, fit)
+        windows = check_sensor_windows(residual, fit.misfit_std)
+        found, _ = benjamini_hochberg(windows.p_value.flatten(), _SIGNIFICANCE)
+        record = {
+            "noise_std": json_numbers(fit.noise_std),
+            "misfit_std": json_numbers(fit.misfit_std),
+            "camera": {
+                "verdict": fit.verdict(_SIGNIFICANCE / len(planes)),
+                "chi_square": json_numbers(fit.level.ratio),
+                "dof": json_numbers(fit.level.dof),
+                "p_value": json_numbers(fit.level.p_value),
+                "miscalibration_p_value": json_numbers(fit.miscalibration_p_value),
+            },
+            "picture": {
+                "chi_square": json_numbers(picture.level.ratio),
+                "dof": json_numbers(picture.level.dof),
+                "p_value": json_numbers(picture.level.p_value),
+            },
+            "sensor_windows": {"tested": found.numel(), "standing_out": int(found.sum())},
+        }
+        return record, windows, fit.misfit_std, prior
+
+    def _plain_evidence(
+        self, capture: Tensor, planes: Tensor, noise: Tensor
+    ) -> tuple[dict[str, Any], LocalTest, Tensor, Tensor]:
+        """Compare a capture with its prediction, where a camera's range is not to be had."""
+        residual = capture - self._operator.forward(planes)
+        misfit = residual.square().mean((-2, -1)).sqrt()
+        windows = check_sensor_windows(residual, misfit)
+        record = {
+            "noise_std": json_numbers(noise),
+            "misfit_std": json_numbers(misfit),
+            "camera": None,
+            "picture": {"chi_square": json_numbers((misfit / noise).square())},
+            "reason": "a shift-invariant camera's range is not known in closed form: no p-value",
+        }
+        prior = _strength(planes)
+        return record, windows, torch.maximum(noise, misfit), prior
+
+    def _resolved(self, noise: Tensor, prior: Tensor) -> Tensor:
+        share = measured_share(self._factors.gains, noise, prior)
+        return mean_share(self._factors, share).mean((-2, -1))
+
+    def _rgb_std(self, variance: ReconstructionVariance, planes: Tensor) -> Tensor:
+        """Predict the error once colours are merged, shape (3 or 1, height, width)."""
+        lead = planes.shape
+        variance = ReconstructionVariance(variance.noise.expand(lead), variance.prior.expand(lead))
+        if not self._camera.bayer:
+            return local_std(variance, planes)
+        merged = merge_planes_variance(variance)
+        matrix = self._camera.colour_matrix
+        if matrix is not None:
+            squares = matrix.to(planes).square()
+            merged = ReconstructionVariance(
+                torch.einsum("ij,jhw->ihw", squares, merged.noise),
+                torch.einsum("ij,jhw->ihw", squares, merged.prior),
+            )
+        return local_std(merged, self._camera.to_rgb(planes))
+
+
+def _strength(planes: Tensor) -> Tensor:
+    """Root mean square of each plane; of a black one next to nothing."""
+    return planes.square().mean((-2, -1)).sqrt().clamp_min(torch.finfo(planes.dtype).tiny)
+
+
+def _std_summary(variance: ReconstructionVariance, std: Tensor) -> dict[str, Any]:
+    flat = std.flatten(-2)
+    median, high = (flat.kthvalue(math.ceil(p * flat.shape[-1])).values for p in (0.5, 0.95))
+    return {
+        "closed_form": json_numbers(variance.std.mean((-2, -1))),
+        "noise_part": json_numbers(variance.noise.mean((-2, -1)).sqrt()),
+        "expected_median": json_numbers(median),
+        "expected_95_percent": json_numbers(high),
+        "calibrated": False,
+    }
+
+
+def _coarse(values: Tensor) -> list[list[float | None]]:
+    """Shrink a map (height, width) for a record; null where it holds nothing but NaN."""
+    size = (min(_MAP_SIZE, values.shape[0]), min(_MAP_SIZE, values.shape[1]))
+    known = (~values.isnan()).to(values)
+    pool = torch.nn.functional.adaptive_avg_pool2d
+    mean = pool(values.nan_to_num(0.0)[None], size)[0] / pool(known[None], size)[0]
+    return [
+        [float(f"{value:.4g}") if math.isfinite(value) else None for value in row]
+        for row in mean.tolist()
+    ]
