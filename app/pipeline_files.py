@@ -101,7 +101,7 @@ def write_reconstruction(
         How long the reconstruction took.
     trust : bool, optional
         Whether to say in the record how far the scene can be trusted, which takes longer than
-        reconstructing it; null stands there otherwise.
+        reconstructing it.
     trust_picture : bool, optional
         Whether to draw that as well; needs ``trust``.
 
@@ -133,7 +133,7 @@ def write_reconstruction(
         "settings": pipeline.settings_record,
         "levels": asdict(levels),
         "solution": scene.numbers,
-        "trust": report and report.record,
+        **({"trust": report.record} if report else {}),
         "display": display.record(),
         "seconds": seconds,
         "versions": _versions(pipeline.device),

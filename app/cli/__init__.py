@@ -4,6 +4,7 @@ from importlib.metadata import version
 
 import typer
 
+from .batch import batch
 from .calibrate import capture, check, fit, patterns
 from .camera_records import import_record, psf, show
 from .evaluate import difuzcam
@@ -25,6 +26,7 @@ cli = typer.Typer(
     add_completion=False,
 )
 cli.command()(reconstruct)
+cli.command()(batch)
 cli.command()(refine)
 cli.command()(simulate)
 cli.command()(human)

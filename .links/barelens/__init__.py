@@ -1,0 +1,1 @@
+../../app/root/__init__.py

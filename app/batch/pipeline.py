@@ -1,0 +1,284 @@
+"""Reconstruct any number of captures: streaming, resumable, each exactly once."""
+
+import errno
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ...calibration import Camera
+from ..pipeline import LinearPipeline, LinearScene, LinearSettings
+from .captures import Capture, Source
+from .flow import BatchSize, in_batches, map_ahead
+from .ledger import Ledger, Outcome, Progress
+from .manifest import need_pyarrow
+from .sources import check_apart, open_source
+from .work import LinearWork, Loaded, RefiningWork, Work
+
+if TYPE_CHECKING:
+    from ...imaging.refine import Refiner, RefinerSettings
+
+__all__ = ["Pipeline", "reconstruct"]
+
+_REFUSED_NAMES = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EINVAL)
+
+
+@dataclass(frozen=True, eq=False)
+class _Result:
+    loaded: Loaded
+    result: Any
+    seconds: float
+
+
+class Pipeline:
+    """Reconstruct streams of captures of one camera.
+
+    Threads read and decode ahead while the device computes and others write; memory stays
+    constant however many captures there are.
+
+    Parameters
+    ----------
+    camera : Camera or path
+        The camera of all captures, or its record.
+    settings : LinearSettings, optional
+        How to reconstruct.
+    device : torch.device or str, optional
+        Where to compute.
+    refiner : Refiner, optional
+        A model that refines what was reconstructed; its device counts then.
+    refiner_settings : RefinerSettings, optional
+        How to refine; what the model recommends by default.
+    trust : bool, optional
+        Whether each record says how far its scene can be trusted, which takes several times as
+        long as reconstructing it.
+    batch_size : int, optional
+        Captures that the device takes at once; by default what half of its free memory holds. It
+        halves whenever memory runs out.
+    threads : int, optional
+        Threads that read and as many that write; by default one for each processor.
+
+    Raises
+    ------
+    CalibrationError, FileNotFoundError
+        The camera record cannot be used.
+    ValueError
+        The method does not fit the camera, or a number is not positive.
+    """
+
+    def __init__(
+        self,
+        camera: Camera | str | os.PathLike[str],
+        settings: LinearSettings | None = None,
+        *,
+        device: torch.device | str = "cpu",
+        refiner: "Refiner | None" = None,
+        refiner_settings: "RefinerSettings | None" = None,
+        trust: bool = True,
+        batch_size: int | None = None,
+        threads: int | None = None,
+    ) -> None:
+        if not isinstance(camera, Camera):
+            camera = Camera.load(Path(camera))
+        self.threads = (os.cpu_count() or 1) if threads is None else threads
+        if self.threads < 1:
+            raise ValueError(f"threads must be positive, got {threads}")
+        self.work: Work
+        if refiner is None:
+            self.work = LinearWork(LinearPipeline(camera, settings, device=device), trust=trust)
+        else:
+            from ..refining import RefiningPipeline
+
+            pipeline = RefiningPipeline(camera, refiner, refiner_settings, linear_settings=settings)
+            self.work = RefiningWork(pipeline, trust=trust)
+        self.camera = camera
+        self.size = BatchSize(prod(camera.frame_shape), self.work.linear.device, batch_size)
+
+    def open(self, captures: Any, *, pattern: str | None = None) -> Source:
+        """Find captures of this camera, see :func:`~barelens.app.batch.open_source`."""
+        return open_source(captures, frame_ndim=len(self.camera.frame_shape), pattern=pattern)
+
+    def scenes(
+        self, captures: Any, *, pattern: str | None = None
+    ) -> Iterator[tuple[str, LinearScene]]:
+        """Yield the name and the linear scene of each capture, in order; nothing is written.
+
+        A capture that cannot be used ends the stream as soon as it is met.
+
+        Raises
+        ------
+        FileError, CaptureError, ShapeError
+            A capture cannot be read or used.
+        """
+        for step in self._computed(self.open(captures, pattern=pattern)):
+            if isinstance(step, Outcome):
+                assert step.error is not None
+                raise step.error
+            scene = step.result if isinstance(step.result, LinearScene) else step.result[0]
+            yield step.loaded.capture.name, scene
+
+    def run(
+        self,
+        captures: Any,
+        out: str | os.PathLike[str],
+        *,
+        pattern: str | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_error: Callable[[str, Exception], None] | None = None,
+    ) -> Progress:
+        """Reconstruct captures into a folder, leaving out what an earlier run finished.
+
+        For each capture the files of ``barelens reconstruct`` are written, below folders like
+        those of the source; then ``manifest.parquet``, one row a capture. What is finished is kept
+        in ``manifest.sqlite`` at every moment, so that a run that was killed goes on where it
+        stopped. Captures that failed are tried again; one whose name another capture's results
+        have fails.
+
+        Parameters
+        ----------
+        captures : any
+            See :func:`~barelens.app.batch.open_source`.
+        out : path
+            The folder of results; made if missing.
+        pattern : str, optional
+            Which captures of folders and shards to take.
+        on_progress : callable, optional
+            Is given a :class:`Progress` after every capture.
+        on_error : callable, optional
+            Is given the origin and the error of every capture that failed; by default a warning
+            says so.
+
+        Returns
+        -------
+        Progress
+            The counts at the end.
+
+        Raises
+        ------
+        FileNotFoundError
+            The source leads nowhere.
+        ValueError
+            The folder of results lies in that of the captures.
+        BlockingIOError
+            Another run writes into the folder.
+        ImportError
+            pyarrow is missing.
+        """
+        need_pyarrow()
+        check_apart(captures, Path(out))
+        source = self.open(captures, pattern=pattern)
+        with Ledger(
+            Path(out),
+            self.work.settings,
+            total=source.count,
+            on_progress=on_progress,
+            on_error=on_error,
+        ) as ledger:
+            for outcome in self.outcomes(ledger.pending(source), ledger.out):
+                ledger.record(outcome)
+        return ledger.progress
+
+    def outcomes(self, captures: Iterable[Capture], out: Path) -> Iterator[Outcome]:
+        """Reconstruct captures, write their files, and yield how each ended."""
+        with _pool(self.threads, "barelens-write") as pool:
+            steps = self._computed(captures)
+            yield from map_ahead(pool, lambda step: self._write(step, out), steps, 2 * self.threads)
+
+    def _computed(self, captures: Iterable[Capture]) -> Iterator[_Result | Outcome]:
+        """Read ahead in threads and compute here; what fails comes as its outcome."""
+        with _pool(self.threads, "barelens-read") as pool:
+            ahead = self.size.value + 2 * self.threads
+            loaded = map_ahead(pool, self._load, captures, ahead)
+            for step in in_batches(loaded, self._compute, self.size, Outcome):
+                if isinstance(step, Outcome):
+                    yield step
+                    continue
+                item, result = step
+                if isinstance(result, Exception):
+                    yield Outcome(item.capture.name, item.capture.origin, error=result)
+                else:
+                    yield result
+
+    def _load(self, capture: Capture) -> Loaded | Outcome:
+        try:
+            raw = capture.read()
+            return Loaded(capture, raw, self.work.linear.check(raw))
+        except Exception as error:  # of a reader or of someone's own source
+            return Outcome(capture.name, capture.origin, error=error.with_traceback(None))
+
+    def _compute(self, batch: list[Loaded]) -> list[_Result]:
+        started = time.perf_counter()
+        results = self.work.compute(torch.stack([loaded.raw for loaded in batch]))
+        seconds = (time.perf_counter() - started) / len(batch)
+        return [
+            _Result(loaded, result, seconds) for loaded, result in zip(batch, results, strict=True)
+        ]
+
+    def _write(self, step: _Result | Outcome, out: Path) -> Outcome:
+        if isinstance(step, Outcome):
+            return step
+        capture = step.loaded.capture
+        target = out / capture.name
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            columns = self.work.write(target, step.loaded, step.result, step.seconds)
+        except (ValueError, TypeError, RuntimeError, OSError) as error:
+            if isinstance(error, OSError) and error.errno not in _REFUSED_NAMES:
+                raise  # a full or lost disk ends the run
+            return Outcome(capture.name, capture.origin, error=error.with_traceback(None))
+        return Outcome(capture.name, capture.origin, columns)
+
+
+@contextmanager
+def _pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool that drops what it has not begun when the block ends early."""
+    pool = ThreadPoolExecutor(threads, name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def reconstruct(
+    captures: Any,
+    camera: Camera | str | os.PathLike[str],
+    out: str | os.PathLike[str],
+    *,
+    settings: LinearSettings | None = None,
+    pattern: str | None = None,
+    on_progress: Callable[[Progress], None] | None = None,
+    on_error: Callable[[str, Exception], None] | None = None,
+    **options: Any,
+) -> Progress:
+    """Reconstruct captures of one camera into a folder, as :meth:`Pipeline.run` does.
+
+    Parameters
+    ----------
+    captures : any
+        A folder, a glob pattern, files, shards, arrays, tensors, an iterator or a DataLoader; see
+        :func:`~barelens.app.batch.open_source`.
+    camera : Camera or path
+        The camera of all captures, or its record.
+    out : path
+        The folder of results; made if missing.
+    settings : LinearSettings, optional
+        How to reconstruct.
+    pattern, on_progress, on_error : optional
+        As in :meth:`Pipeline.run`.
+    **options
+        Of :class:`Pipeline`.
+
+    Returns
+    -------
+    Progress
+        How many were done, failed, and had been done before.
+    """
+    return Pipeline(camera, settings, **options).run(
+        captures, out, pattern=pattern, on_progress=on_progress, on_error=on_error
+    )
