@@ -7,6 +7,7 @@ import typer
 from .batch import batch
 from .calibrate import capture, check, fit, patterns
 from .camera_records import import_record, psf, show
+from .demo import demo
 from .evaluate import difuzcam
 from .human import human
 from .inspect import inspect
@@ -32,6 +33,7 @@ cli.command()(simulate)
 cli.command()(human)
 cli.command()(inspect)
 cli.command()(plan)
+cli.command()(demo)
 
 _calibration = typer.Typer(help="Measure what a camera does to light.", no_args_is_help=True)
 for _command in (patterns, capture, fit, selfcal, psf, check, show):
