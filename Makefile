@@ -1,7 +1,7 @@
 # make run    environment, install, and the main job on the bundled real captures
 # make test   the tests, on the installed package
 # make check  format, lint and types
-# make demo   a picture through a virtual lensless camera and back
+# make demo   the web demo on this machine
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -16,6 +16,8 @@ run: $(VENV)/.installed
 		--camera data/flatcam/camera.safetensors --out $(OUT)/flatcam
 	$(BIN)/barelens reconstruct data/diffusercam/hand.tif \
 		--camera data/diffusercam/camera.safetensors --out $(OUT)/diffusercam
+	$(BIN)/barelens refine data/flatcam/fc_6.png data/flatcam/fc_7.png data/flatcam/fc_8.png \
+		--camera data/flatcam/camera.safetensors --out $(OUT)/refined
 	@echo "Pictures, linear light and records are in $(OUT)/"
 
 test: $(VENV)/.installed
@@ -27,16 +29,14 @@ check: $(VENV)/.installed
 	$(BIN)/mypy
 
 demo: $(VENV)/.installed
-	$(BIN)/barelens simulate data/flatcam/rec_6.png --out $(OUT)/demo
-	$(BIN)/barelens reconstruct $(OUT)/demo/rec_6.png \
-		--camera $(OUT)/demo/camera.safetensors --out $(OUT)/demo
+	$(BIN)/barelens demo
 
 # torch goes first and alone: pinned, so that no other package's range picks another build.
 $(VENV)/.requirements: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-		'.[dev,metrics,raw,test]'
+		'.[batch,demo,dev,human,matlab,metrics,onnx,raw,refine,synthetic,test,train]'
 	touch $@
 
 # Not editable, so that a file missing from the package fails here and not at a user's.
