@@ -1,0 +1,116 @@
+"""What each head is trained to make small."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..synthetic import OUTSIDE
+from .augment import Batch
+
+__all__ = ["HEATMAP_SIGMA", "LossWeights", "heatmaps", "losses"]
+
+HEATMAP_SIGMA = 2.0
+"""Standard deviation of a keypoint's Gaussian in cells of the heatmap, as the decoding expects."""
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weight of each loss in their sum."""
+
+    pose: float = 4.0
+    parts: float = 1.0
+    depth: float = 0.5
+    normals: float = 1.0
+
+
+def heatmaps(
+    keypoints: Tensor, visibility: Tensor, size: tuple[int, int], grid: tuple[int, int]
+) -> Tensor:
+    """Draw a Gaussian for each keypoint; nothing for those outside of the picture.
+
+    Parameters
+    ----------
+    keypoints : Tensor, shape (..., keypoints, 2)
+        x and y in pixels of the crop.
+    visibility : Tensor, shape (..., keypoints)
+        0 outside.
+    size, grid : (int, int)
+        Height and width of the crop, rows and columns of the maps. The outermost pixels lie on
+        the outermost cells, as :func:`~barelens.pose.decode.decode_heatmaps` has it.
+
+    Returns
+    -------
+    Tensor, shape (..., keypoints, rows, columns)
+        1 at the keypoint.
+    """
+    profiles = []
+    for axis, (cells, pixels) in enumerate(zip(grid[::-1], size[::-1], strict=True)):
+        centre = keypoints[..., axis, None] * ((cells - 1) / (pixels - 1))
+        place = torch.arange(cells, device=keypoints.device, dtype=keypoints.dtype)
+        profiles.append(torch.exp(-((place - centre) ** 2) / (2 * HEATMAP_SIGMA**2)))
+    columns, rows = profiles
+    inside = (visibility != OUTSIDE).to(keypoints.dtype)
+    return rows[..., :, None] * columns[..., None, :] * inside[..., None, None]
+
+
+def losses(outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
+    """Return the loss of each head on a batch.
+
+    ``pose`` is the squared error of heatmaps over the energy of one Gaussian, so that empty maps
+    cost 1; ``parts`` cross-entropy plus dice; ``depth`` the absolute error against depth of mean
+    0 and mean absolute deviation 1 in each person, so that neither scale nor origin of the scene
+    matters; ``normals`` one minus the cosine.
+    """
+    outputs = {name: output.float() for name, output in outputs.items()}
+    return {
+        "pose": _pose_loss(outputs["pose"], batch),
+        "parts": _parts_loss(outputs["parts"], batch.parts),
+        "depth": _depth_loss(outputs["depth"], batch.depth, batch.mask),
+        "normals": _normals_loss(outputs["normals"], batch.normals, batch.mask),
+    }
+
+
+def _pose_loss(maps: Tensor, batch: Batch) -> Tensor:
+    size = (batch.pixels.shape[-2], batch.pixels.shape[-1])
+    grid = (maps.shape[-2], maps.shape[-1])
+    wanted = heatmaps(batch.keypoints, batch.visibility, size, grid)
+    energy = math.pi * HEATMAP_SIGMA**2
+    return (maps - wanted).square().sum(dim=(-2, -1)).mean() / energy
+
+
+def _parts_loss(logits: Tensor, parts: Tensor) -> Tensor:
+    cross_entropy = F.cross_entropy(logits, parts)
+    shares = logits.softmax(dim=1)
+    truth = F.one_hot(parts, logits.shape[1]).movedim(-1, 1).to(shares.dtype)
+    both = (shares * truth).sum(dim=(0, 2, 3))
+    total = (shares + truth).sum(dim=(0, 2, 3))
+    present = truth.sum(dim=(0, 2, 3)) > 0
+    dice = 1 - (2 * both + 1) / (total + 1)
+    return cross_entropy + dice[present].mean()
+
+
+def _depth_loss(depth: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
+    # The model gives standardised depth itself: standardising what it gives would make gradients
+    # of any size while that is still flat.
+    return _masked_mean((depth - _standardised(wanted, mask)).abs(), mask).mean()
+
+
+def _standardised(depth: Tensor, mask: Tensor) -> Tensor:
+    centred = depth - _masked_mean(depth, mask)
+    # A millimetre more, so that the noise of someone all but flat is not stretched.
+    return centred / (_masked_mean(centred.abs(), mask) + 1e-3)
+
+
+def _normals_loss(normals: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
+    cosine = (F.normalize(normals, dim=1) * wanted).sum(dim=1, keepdim=True)
+    return _masked_mean(1 - cosine, mask).mean()
+
+
+def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Average (batch, 1, rows, columns) over the mask of each person; 0 where it is empty."""
+    weight = mask.to(values.dtype)
+    total = weight.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    return (values * weight).sum(dim=(-2, -1), keepdim=True) / total
