@@ -16,6 +16,7 @@ from .reconstruct import reconstruct
 from .refine import refine
 from .selfcal import selfcal
 from .simulate import simulate
+from .train import train
 
 __all__ = ["main"]
 
@@ -40,9 +41,12 @@ for _command in (patterns, capture, fit, selfcal, psf, check, show):
     _calibration.command()(_command)
 _calibration.command("import")(import_record)
 cli.add_typer(_calibration, name="calibrate")
+
 _evaluation = typer.Typer(help="Measure published numbers again.", no_args_is_help=True)
 _evaluation.command()(difuzcam)
 cli.add_typer(_evaluation, name="evaluate")
+
+cli.add_typer(train, name="train")
 
 
 def _print_version(wanted: bool) -> None:

