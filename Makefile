@@ -2,6 +2,7 @@
 # make test   the tests, on the installed package
 # make check  format, lint and types
 # make demo   the web demo on this machine
+# make docs   the documentation, as a site in out/site
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -9,7 +10,7 @@ OUT ?= out
 BIN := $(VENV)/bin
 SOURCES := $(shell find imaging pose calibration app data -type f -not -name '*.pyc')
 
-.PHONY: run test check demo clean
+.PHONY: run test check demo docs clean
 
 run: $(VENV)/.installed
 	$(BIN)/barelens reconstruct data/flatcam/fc_6.png data/flatcam/fc_7.png data/flatcam/fc_8.png \
@@ -31,12 +32,15 @@ check: $(VENV)/.installed
 demo: $(VENV)/.installed
 	$(BIN)/barelens demo
 
+docs: $(VENV)/.installed
+	$(BIN)/python -m mkdocs build --strict -f docs/mkdocs.yml -d $(abspath $(OUT))/site
+
 # torch goes first and alone: pinned, so that no other package's range picks another build.
 $(VENV)/.requirements: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip setuptools torch
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --no-build-isolation \
-		'.[batch,demo,dev,human,matlab,metrics,onnx,raw,refine,synthetic,test,train]'
+		'.[batch,demo,dev,docs,human,matlab,metrics,onnx,raw,refine,synthetic,test,train]'
 	touch $@
 
 # Not editable, so that a file missing from the package fails here and not at a user's.

@@ -44,6 +44,8 @@ class SideFit:
     structure : Structure or None
         The shift-invariant structure that the matrix was shrunk to, where that lowered the error
         on held-out patterns.
+    departure : float
+        Share of the matrix that no shift-invariant structure explains.
     held_out : dict of float
         Relative error of predicting every eighth pattern from the others, ``plain`` and
         ``structured``.
@@ -59,6 +61,7 @@ class SideFit:
     residual: Tensor
     sigma_ratio: Tensor
     structure: Structure | None
+    departure: float
     held_out: dict[str, float]
     rejected: list[int]
     lost: list[int]
@@ -154,7 +157,7 @@ def fit_side(
     length = patterns.scene_height if side == "left" else patterns.scene_width
     stacked = torch.stack([answers[index] for index in kept])
     variance = torch.stack([noise[index] for index in kept]).mean(0)
-    phi, phi_std, structure, held_out = _best_matrix(
+    phi, phi_std, structure, departure, held_out = _best_matrix(
         stacked, kept, variance, patterns.order, length
     )
     return SideFit(
@@ -164,6 +167,7 @@ def fit_side(
         residual=residual,
         sigma_ratio=ratio,
         structure=structure,
+        departure=departure,
         held_out=held_out,
         rejected=rejected,
         lost=[index for index in range(patterns.order) if index not in answers],
@@ -242,7 +246,7 @@ def _outliers(residual: Tensor) -> list[int]:
 
 def _best_matrix(
     answers: Tensor, kept: list[int], variance: Tensor, order: int, length: int
-) -> tuple[Tensor, Tensor, Structure | None, dict[str, float]]:
+) -> tuple[Tensor, Tensor, Structure | None, float, dict[str, float]]:
     """Estimate the matrix plainly and with structure, and keep what predicts held-out patterns."""
 
     def plain(positions: list[int]) -> tuple[Tensor, Tensor]:
@@ -266,8 +270,9 @@ def _best_matrix(
     phi, std = plain(everything)
     structure = fit_structure(phi)
     if held_out["structured"] >= held_out["plain"]:
-        return phi, std, None, held_out
-    return shrink_to_structure(phi, std, structure), std, structure, held_out
+        return phi, std, None, structure.residual, held_out
+    shrunk = shrink_to_structure(phi, std, structure)
+    return shrunk, std, structure, structure.residual, held_out
 
 
 def _invert(answers: Tensor, kept: list[int], order: int, length: int) -> Tensor:

@@ -319,3 +319,23 @@ def test_structure_is_found_and_kept_as_far_as_it_holds():
     # A matrix without noise, but with departures of its own, is left as it was measured.
     exact = shrink_to_structure(noisy, torch.zeros_like(std), structure)
     torch.testing.assert_close(exact, noisy)
+
+
+def test_a_coarse_scene_whose_patterns_do_not_predict_each_other_is_fitted(tmp_path):
+    # The shadow moves by several samples from one scene sample to the next.
+    geometry = SeparableGeometry(96, 100, 16, 16, field_of_view_deg=50, wavelength_nm=550.0)
+    profile = m_sequence(6, repeats=2)
+    virtual = VirtualCamera(geometry, profile, profile, sensor=Sensor(bit_depth=16))
+    patterns = PatternSet(16, 16, 16, 16)
+    bench = VirtualBench(virtual, patterns)
+    capture_patterns(patterns, bench, bench, tmp_path, frames=1, settle_frames=0)
+    source = CaptureFolder(tmp_path, FRAME)
+    camera, report = fit_camera(source, FRAME, name="coarse", rotation_deg=0.0)
+    assert report.left.departure < 0.5 and report.right.departure < 0.5
+    window = camera.window
+    rows = slice(window.top, window.top + window.height)
+    true = virtual.operator(exposure_s=bench.exposure_s).centred().phi_left[rows]
+    true = true - true.mean(0)
+    found = camera.phi_left.mean(0)
+    agreement = (true * found).sum() / (true.norm() * found.norm())
+    assert float(agreement) > 0.98
