@@ -19,6 +19,7 @@ run: $(VENV)/.installed
 		--camera data/diffusercam/camera.safetensors --out $(OUT)/diffusercam
 	$(BIN)/barelens refine data/flatcam/fc_6.png data/flatcam/fc_7.png data/flatcam/fc_8.png \
 		--camera data/flatcam/camera.safetensors --out $(OUT)/refined
+	$(BIN)/barelens human data/human/person.png data/human/person_lensless.png --out $(OUT)/people
 	@echo "Pictures, linear light and records are in $(OUT)/"
 
 test: $(VENV)/.installed

@@ -1,4 +1,4 @@
-"""Make the README's picture of people that the shipped model has read.
+"""Make the README's picture of people, and the two pictures of a person that `make run` reads.
 
 python docs/make_people_picture.py
 """
@@ -47,12 +47,19 @@ def astronaut() -> torch.Tensor:
 def main() -> None:
     """Lay out a row for each picture: synthetic people, the same without a lens, a photograph."""
     vision = HumanVision([load_multitask(data.path("human/model.safetensors"))])
+    folder = Path(data.__file__).parent / "human"
     lensless = LenslessView(SIZE)
     rows: list[torch.Tensor] = []
     for index in PEOPLE:
         person = render_person(index, seed=HELD_OUT_SEED, size=SIZE)
-        for picture in (person.image, lensless(person.image, seed=index)):
+        pictures = {
+            "person.png": person.image,
+            "person_lensless.png": lensless(person.image, seed=index),
+        }
+        for name, picture in pictures.items():
             rows += tiles(picture, vision(picture, person.box[None]))
+            if index == PEOPLE[-1]:
+                write_png(folder / name, picture.permute(1, 2, 0).contiguous())
     picture = astronaut()
     rows += tiles(picture, vision(picture))
     montage = side_by_side(rows, LABELS * (len(rows) // len(LABELS)), columns=len(LABELS))
