@@ -22,7 +22,6 @@ from .smoothing import KeypointSmoother, OneEuroFilter
 from .tracks import Tracker
 from .video import Frame, follow_people, read_frames
 from .vision import HumanVision
-from .windows import WindowDetector
 
 __all__ = [
     "BACKBONES",
@@ -43,7 +42,6 @@ __all__ = [
     "Preparation",
     "Tracker",
     "TransformersDetector",
-    "WindowDetector",
     "export_onnx",
     "follow_people",
     "from_state_dict",

@@ -16,7 +16,6 @@ from .preparation import Preparation, reference_preparation
 from .reading import ModelReader, Scene
 from .sapiens import HumanModel, load_checkpoint
 from .sapiens.tasks import Task, canonical_task
-from .windows import WindowDetector
 
 __all__ = ["HumanVision"]
 
@@ -109,8 +108,7 @@ class HumanVision:
             Where and in which precision to compute.
         detector : PersonDetector, path or str, optional
             Finds the people where no boxes are given; a folder or hub id is loaded as a
-            :class:`TransformersDetector`, and ``"windows"`` is a :class:`WindowDetector` of the
-            model with a pose head.
+            :class:`TransformersDetector`.
         lite : bool
             Prepare pictures as the first generation's lite scripts do, to compare with them.
         options
@@ -133,9 +131,7 @@ class HumanVision:
                 for model in models
                 for task in model.tasks
             } | dict(options.get("preparations") or {})
-        if detector == "windows":
-            detector = WindowDetector(next((m for m in models if "pose" in m.tasks), models[0]))
-        elif isinstance(detector, str | os.PathLike):
+        if isinstance(detector, str | os.PathLike):
             detector = TransformersDetector.load(detector, device=device, dtype=dtype)
         return cls(models, detector=detector, **options)
 

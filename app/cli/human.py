@@ -25,9 +25,7 @@ def human(
         [], help="File, folder or hub id; may be given again. The shipped one if left out."
     ),
     detector: str = typer.Option(
-        "",
-        help="Folder or hub id of a DETR or RT-DETR, or 'windows' to search with the pose model "
-        "itself; without, a picture is one person's.",
+        "", help="Folder or hub id of a DETR or RT-DETR; without, a picture is one person's."
     ),
     scene_depth: str = typer.Option("", help="Folder or hub id of a Depth Anything V2."),
     masks: str = typer.Option("", help="Folder or hub id of a SAM 2 for masks of the people."),
