@@ -14,11 +14,11 @@ import torch
 from torch import Tensor
 
 from ..imaging.files import atomic_path, write_json
-from ..pose import HumanOutput, HumanVision
+from ..pose import HumanOutput, HumanVision, with_support
 from ..pose.panels import PANELS, draw_output
 from ..pose.smoothing import KeypointSmoother
 from ..pose.video import Frame, follow_people, read_frames, read_video_info, write_video
-from .people_files import frame_record, write_picture
+from .people_files import frame_record, measured_path, read_measured, support_record, write_picture
 
 if TYPE_CHECKING:
     from ..pose.surroundings import FollowedMasks, PromptedMasks, SceneDepth
@@ -126,24 +126,33 @@ class PeoplePipeline:
         return same and all((out / name).is_file() for name in record["files"].values())
 
     def pictures(self, paths: Sequence[Path], images: Sequence[Tensor], out: Path) -> list[int]:
-        """Look at pictures and write what was found; return how many people are in each."""
+        """Look at pictures and write what was found; return how many people are in each.
+
+        Of a picture that has a map of what was measured beside it, see :func:`read_measured`, the
+        results say how much of their support was.
+        """
         outputs = self.vision(list(images))
         if self.masks is not None:
             outputs = self.masks.mask_people(list(images), outputs)
         if self.scene_depth is not None:
             outputs = self.scene_depth(list(images), outputs)
-        for path, image, output in zip(paths, images, outputs, strict=True):
+        for path, image, found in zip(paths, images, outputs, strict=True):
+            output = found.to("cpu")
+            measured = read_measured(path, output.image_size)
+            if measured is not None:
+                output = with_support(output, measured)
             files = write_picture(
                 out,
                 path,
                 image.cpu(),
-                output.to("cpu"),
-                panels=self._panels(masks=self.masks is not None),
+                output,
+                panels=self._panels(masks=self.masks is not None, support=measured is not None),
                 layout=self.settings.layout,
                 min_score=self.settings.min_score,
                 focal_px=self.settings.focal_px,
             )
-            self._write_record(path, out, files, {"people": len(output.people)})
+            found_there = {"people": len(output.people), **support_record(output)}
+            self._write_record(path, out, files, found_there)
         return [len(output.people) for output in outputs]
 
     def video(self, path: Path, out: Path) -> Iterator[Frame]:
@@ -187,7 +196,7 @@ class PeoplePipeline:
                 output = self.scene_depth(frame.image, output)
             yield frame, output.to("cpu")
 
-    def _panels(self, *, masks: bool) -> list[str]:
+    def _panels(self, *, masks: bool, support: bool = False) -> list[str]:
         """Name what to draw of every picture, whether there is anybody in it or not."""
         tasks = self.vision.tasks
         drawn = {
@@ -197,16 +206,18 @@ class PeoplePipeline:
             "normals": "normal" in tasks,
             "depth": "depth" in tasks,
             "scene_depth": self.scene_depth is not None,
+            "support": support,
         }
         return [panel for panel in PANELS if drawn[panel]]
 
     def _identity(self, path: Path) -> dict[str, Any]:
         """Tell the source, the models and the settings apart from others."""
-        stat = path.stat()
+        measured = measured_path(path)
         return {
             "format": RECORD_FORMAT,
             "format_version": RECORD_VERSION,
-            "source": {"name": path.name, "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns},
+            "source": _describe_file(path),
+            "measured": _describe_file(measured) if measured.is_file() else None,
             "models": dict(self.sources),
             "tasks": list(self.vision.tasks),
             "settings": asdict(self.settings),
@@ -231,6 +242,11 @@ def describe_model(source: str | os.PathLike[str]) -> dict[str, Any]:
         return {"name": os.fspath(source)}
     with path.open("rb") as file:
         return {"name": path.name, "sha256": hashlib.file_digest(file, "sha256").hexdigest()}
+
+
+def _describe_file(path: Path) -> dict[str, Any]:
+    stat = path.stat()
+    return {"name": path.name, "bytes": stat.st_size, "modified_ns": stat.st_mtime_ns}
 
 
 def _record_path(path: Path, out: Path) -> Path:

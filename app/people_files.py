@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ..imaging.files import FileError, read_image, write_json, write_png
-from ..pose import HumanOutput
+from ..pose import HumanOutput, part_support
 from ..pose.formats import (
     backproject_depth,
     coco_dataset,
@@ -24,8 +24,17 @@ from ..pose.formats import (
 )
 from ..pose.panels import draw_output
 from ..pose.video import Frame
+from .json_numbers import json_numbers
 
-__all__ = ["frame_record", "read_picture", "write_picture", "write_summary"]
+__all__ = [
+    "frame_record",
+    "measured_path",
+    "read_measured",
+    "read_picture",
+    "support_record",
+    "write_picture",
+    "write_summary",
+]
 
 
 def read_picture(path: Path) -> Tensor:
@@ -40,6 +49,47 @@ def read_picture(path: Path) -> Tensor:
     if not bool(((values >= 0) & (values <= 1)).all()):
         raise FileError(f"{path}: holds values outside [0, 1], so it is no picture for the screen")
     return (values * 255).round().to(torch.uint8).expand(3, -1, -1)
+
+
+def measured_path(path: Path) -> Path:
+    """Say where the map of what a camera measured of a picture would lie."""
+    return path.with_suffix(".measured.tif")
+
+
+def read_measured(path: Path, size: tuple[int, int]) -> Tensor | None:
+    """Read the map that `barelens reconstruct --trust` and `barelens refine` leave by a picture.
+
+    Returns
+    -------
+    Tensor or None, shape size
+        Share of each pixel's contrast that was measured; None where there is no such file.
+
+    Raises
+    ------
+    FileError
+        The map cannot be read, or has another size than the picture.
+    """
+    place = measured_path(path)
+    if not place.is_file():
+        return None
+    share = read_image(place, encoding="linear")[0]
+    if tuple(share.shape) != size:
+        raise FileError(f"{place}: has shape {tuple(share.shape)}, its picture has {size}")
+    return share
+
+
+def support_record(output: HumanOutput) -> dict[str, Any]:
+    """Say how much of the people's support was measured, as JSON data; nothing if unknown."""
+    if output.measured_share is None:
+        return {}
+    keypoints = [
+        None if person.keypoint_support is None else json_numbers(person.keypoint_support)
+        for person in output.people
+    ]
+    names = None if output.layout is None else list(output.layout.names)
+    return {
+        "support": {"names": names, "keypoints": keypoints, "parts": part_support(output)},
+    }
 
 
 def write_picture(

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..imaging.capture_checks import CaptureLevels
 from ..imaging.display import to_display
-from ..imaging.files import read_raw, write_json, write_png, write_tiff16
+from ..imaging.files import read_raw, write_json, write_png, write_tiff, write_tiff16
 from .pipeline import LinearPipeline, LinearScene
 from .trust_picture import draw_trust
 
@@ -40,7 +40,8 @@ def reconstruct_file(
     out : Path
         An existing folder.
     trust_picture : bool, optional
-        Whether to write ``NAME.trust.png`` as well: what was measured, and how far it may be off.
+        Whether to write ``NAME.trust.png`` as well: what was measured, and how far it may be off;
+        and ``NAME.linear.measured.tif``, the share of each pixel's contrast that was measured.
 
     Returns
     -------
@@ -124,6 +125,8 @@ def write_reconstruction(
         if trust_picture:
             names["trust"] = f"{stem}.trust.png"
             write_png(out / names["trust"], draw_trust(picture, report))
+            names["measured"] = f"{stem}.linear.measured.tif"
+            write_tiff(out / names["measured"], report.measured_share.float().cpu())
     record = {
         "format": RECORD_FORMAT,
         "format_version": RECORD_VERSION,

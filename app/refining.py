@@ -1,9 +1,8 @@
-"""From a raw capture to a refined picture beside the linear scene, and a record of both."""
+"""From a raw capture to a refined picture beside the linear scene."""
 
-import time
-from dataclasses import asdict, dataclass
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -11,25 +10,22 @@ from torch import Tensor
 
 from ..calibration import Camera
 from ..imaging import SeparableFactors, SeparableOperator
-from ..imaging.display import side_by_side, to_display
-from ..imaging.files import read_raw, write_json, write_png, write_tiff16
+from ..imaging.display import to_display
 from ..imaging.refine import (
     Control,
     Measurement,
     Refined,
     Refiner,
     RefinerSettings,
+    Tether,
     annotate,
     load_controlnet,
     resize,
 )
 from .pipeline import LinearPipeline, LinearScene, LinearSettings
-from .pipeline_files import write_reconstruction
+from .refined_trust import RefinedTrust
 
-__all__ = ["AnnotatorSettings", "RefiningPipeline", "refine_file", "write_refinement"]
-
-RECORD_FORMAT = "barelens.refinement"
-RECORD_VERSION = 1
+__all__ = ["AnnotatorSettings", "RefiningPipeline"]
 
 
 @dataclass(frozen=True)
@@ -69,6 +65,8 @@ class RefiningPipeline:
         How to reconstruct what is refined; the method must be Tikhonov's.
     annotator : AnnotatorSettings, optional
         A second ControlNet.
+    prompt_keeps_measured : bool, optional
+        Whether a prompt may change only what was not measured.
 
     Raises
     ------
@@ -84,10 +82,12 @@ class RefiningPipeline:
         *,
         linear_settings: LinearSettings | None = None,
         annotator: AnnotatorSettings | None = None,
+        prompt_keeps_measured: bool = False,
     ) -> None:
         self.refiner = refiner
         self.settings = settings or refiner.settings
         self.annotator = annotator
+        self.prompt_keeps_measured = prompt_keeps_measured
         self.linear = LinearPipeline(camera, linear_settings, device=refiner.sample.device)
         operator = self.linear.operator
         if not isinstance(operator, SeparableOperator) or self.linear.method != "tikhonov":
@@ -111,9 +111,51 @@ class RefiningPipeline:
 
     def refine(self, raw: Tensor, scene: LinearScene) -> Refined:
         """Refine what was reconstructed from a raw frame."""
+        return self._refine(raw, scene, self.settings)
+
+    @cached_property
+    def trust(self) -> RefinedTrust:
+        """What says of this camera's refined pictures how far they can be trusted."""
+        camera = self.linear.camera
+        return RefinedTrust(self.linear.trust, self._factors, camera.colour_matrix)
+
+    def audit_prompt(
+        self, raw: Tensor, scene: LinearScene, refined: Refined, linear_trust: Mapping[str, Any]
+    ) -> tuple[Refined, dict[str, Any]]:
+        """Say what the prompt changed, and undo it where it was measured, if that is wanted.
+
+        Parameters
+        ----------
+        raw : Tensor, shape frame_shape
+            The raw frame.
+        scene : LinearScene
+            What was reconstructed from it.
+        refined : Refined
+            What :meth:`refine` made of that, with a prompt.
+        linear_trust : mapping
+            What the record of the linear reconstruction says of how far it can be trusted.
+
+        Returns
+        -------
+        refined : Refined
+            The result, changed where ``prompt_keeps_measured``.
+        change : dict
+            As from :meth:`~barelens.app.refined_trust.RefinedTrust.prompt_change`, of the result.
+        """
+        plain = self._refine(raw, scene, replace(self.settings, prompt=""))
+        image, without = refined.image[0], plain.image[0]
+        if self.prompt_keeps_measured:
+            image = self.trust.keep_measured(image, without, linear_trust)
+            size = (image.shape[-2], image.shape[-1])
+            tether = Tether(self.measure(raw, scene), size, refined.white)
+            refined = replace(refined, image=image[None], residual=tether.residual(image[None]))
+        change = self.trust.prompt_change(image, without, linear_trust)
+        return refined, {**change, "kept_measured": self.prompt_keeps_measured}
+
+    def _refine(self, raw: Tensor, scene: LinearScene, settings: RefinerSettings) -> Refined:
         measurement = self.measure(raw, scene)
         linear = scene.rgb[None].to(self.refiner.sample.device)
-        return self.refiner(linear, measurement, self.settings, controls=self._controls(linear))
+        return self.refiner(linear, measurement, settings, controls=self._controls(linear))
 
     @property
     def model_record(self) -> dict[str, Any]:
@@ -146,110 +188,3 @@ class RefiningPipeline:
         picture, _ = to_display(resize(linear, size))
         annotation = annotate(self.annotator.name, picture, weights=self.annotator.weights)
         return [Control(self._second_controlnet, annotation, self.annotator.scale)]
-
-
-def refine_file(path: Path, pipeline: RefiningPipeline, out: Path) -> dict[str, Any]:
-    """Refine one file; write the linear scene, the refined picture, both together and a record.
-
-    Besides what :func:`~barelens.app.pipeline_files.reconstruct_file` writes,
-    ``NAME.refined.tif`` holds linear light, ``NAME.refined.png`` the picture for the screen,
-    ``NAME.both.png`` the linear and the refined picture under one white point, and
-    ``NAME.refined.json`` the record.
-
-    Parameters
-    ----------
-    path : Path
-        A raw capture.
-    pipeline : RefiningPipeline
-        The camera and the model.
-    out : Path
-        An existing folder.
-
-    Returns
-    -------
-    dict
-        The record.
-
-    Raises
-    ------
-    FileError, CaptureError, ShapeError
-        The capture cannot be read or used.
-    """
-    raw = read_raw(path)
-    levels = pipeline.linear.check(raw)
-    started = time.perf_counter()
-    scene = pipeline.linear(raw)
-    linear_seconds = time.perf_counter() - started
-    refined = pipeline.refine(raw, scene)
-    seconds = time.perf_counter() - started - linear_seconds
-    target = out / path.stem
-    linear_record = write_reconstruction(
-        target, path.name, raw, levels, scene, pipeline.linear, seconds=linear_seconds
-    )
-    return write_refinement(target, refined, pipeline, linear_record, seconds=seconds)
-
-
-def write_refinement(
-    target: Path,
-    refined: Refined,
-    pipeline: RefiningPipeline,
-    linear_record: dict[str, Any],
-    *,
-    seconds: float,
-) -> dict[str, Any]:
-    """Write the part of :func:`refine_file` that comes after the linear reconstruction's files.
-
-    Parameters
-    ----------
-    target : Path
-        Where to write, in an existing folder, without the files' suffixes.
-    refined : Refined
-        What the model made of it.
-    pipeline : RefiningPipeline
-        The camera and the model.
-    linear_record : dict
-        The record of the linear reconstruction.
-    seconds : float
-        How long refining took.
-
-    Returns
-    -------
-    dict
-        The record.
-    """
-    out, stem = target.parent, target.name
-    image, white = refined.image[0].cpu(), float(refined.white[0])
-    names = {
-        "refined": f"{stem}.refined.tif",
-        "picture": f"{stem}.refined.png",
-        "both": f"{stem}.both.png",
-        "linear": f"{stem}.linear.json",
-    }
-    picture, display = to_display(image, white=white)
-    grown = resize(refined.linear, (image.shape[-2], image.shape[-1]))[0].cpu()
-    linear_picture, _ = to_display(grown, white=white)
-    lowest, highest = float(image.min()), float(image.max())
-    write_tiff16(out / names["refined"], image, black=min(lowest, 0.0), white=max(highest, white))
-    write_png(out / names["picture"], picture)
-    write_png(out / names["both"], side_by_side([linear_picture, picture], ["linear", "refined"]))
-    record = {
-        "format": RECORD_FORMAT,
-        "format_version": RECORD_VERSION,
-        "capture": linear_record["capture"],
-        "files": names,
-        "camera": linear_record["camera"],
-        "model": pipeline.model_record,
-        "settings": asdict(refined.settings),
-        "annotator": pipeline.annotator and asdict(pipeline.annotator),
-        "white": white,
-        "residual": {
-            "linear": refined.linear_residual[0].tolist(),
-            "imagined": refined.imagined_residual[0].tolist(),
-            "refined": refined.residual[0].tolist(),
-        },
-        "display": display.record(),
-        "seconds": seconds,
-        "versions": {**linear_record["versions"], "diffusers": version("diffusers")},
-    }
-    write_json(out / f"{stem}.refined.json", record)
-    return record

@@ -27,31 +27,16 @@ from ..imaging.trust import (
     reconstruction_variance,
     split_picture,
 )
+from .defects import Defects, find_defects
 from .json_numbers import json_numbers
 
-__all__ = ["Defects", "Trust", "TrustReport", "find_defects"]
+__all__ = ["Trust", "TrustReport"]
 
 _MAP_SIZE = 16  # of the maps in a record
 _TURNED = 0.25  # correlation of neighbours' noise behind bilinear turning, mean over a frame
-_NOISE_UNCERTAINTY = 0.02  # of the noise variance, which is estimated from the capture itself
-_SIGNIFICANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class Defects:
-    """Samples of a raw frame that hold no light.
-
-    Attributes
-    ----------
-    saturated_pixels : int
-        Pixels at the white level or above.
-    missing_rows, missing_columns : list of int
-        Rows and columns of the frame with one count all along.
-    """
-
-    saturated_pixels: int
-    missing_rows: list[int]
-    missing_columns: list[int]
+NOISE_UNCERTAINTY = 0.02  # of the noise variance, which is estimated from the capture itself
+SIGNIFICANCE = 1e-3
+SHARE_WINDOW = 17  # of maps of what was measured, in scene samples
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,36 +59,6 @@ class TrustReport:
     measured_share: Tensor
     std: Tensor
     sensor: LocalTest
-
-
-def find_defects(raw: Tensor, white_level: float) -> tuple[Defects, Tensor]:
-    """Find saturated pixels and missing rows and columns of a raw frame.
-
-    Parameters
-    ----------
-    raw : Tensor of any real dtype, shape (height, width) or (channels, height, width)
-        Counts as stored.
-    white_level : float
-        The count at which the sensor saturates.
-
-    Returns
-    -------
-    defects : Defects
-        What was found.
-    valid : Tensor of bool, shape of the frame
-        False at every defect.
-    """
-    counts = raw.double()  # torch cannot compare its unsigned 16-bit integers
-    saturated = counts >= white_level
-    flat = counts.reshape(-1, *counts.shape[-2:])
-    rows = (flat.amax(-1) == flat.amin(-1)).any(0)
-    columns = (flat.amax(-2) == flat.amin(-2)).any(0)
-    defects = Defects(
-        saturated_pixels=int(saturated.sum()),
-        missing_rows=rows.nonzero().flatten().tolist(),
-        missing_columns=columns.nonzero().flatten().tolist(),
-    )
-    return defects, ~saturated & ~rows[:, None] & ~columns
 
 
 class Trust:
@@ -144,9 +99,7 @@ class Trust:
         """
         like = self._factors.gains
         planes = planes.to(like)
-        defects, valid = find_defects(raw, self._camera.white_level)
-        usable = self._usable(valid).to(like.device)
-        capture = self._camera.prepare(raw, dtype=like.dtype).to(like.device)
+        capture, usable, defects = self._prepare(raw)
         evidence, sensor, noise, prior = self._evidence(
             capture, usable, planes, self._rounding(raw)
         )
@@ -156,7 +109,7 @@ class Trust:
         )
         std = self._rgb_std(variance, planes)
         floor = variance.noise.mean((-2, -1)).sqrt()
-        share = split.share_map(17, of="contrast", floor=floor).nanmean(-3)
+        share = split.share_map(SHARE_WINDOW, of="contrast", floor=floor).nanmean(-3)
         record = {
             "prior_std": json_numbers(prior),
             "measured": {
@@ -166,9 +119,23 @@ class Trust:
             "std": _std_summary(variance, std),
             **evidence,
             "defects": {**asdict(defects), "unusable_share": float((~usable).double().mean())},
-            "maps": {"measured_share": _coarse(share), "std": _coarse(std.mean(0))},
+            "maps": {"measured_share": coarse_map(share), "std": coarse_map(std.mean(0))},
         }
         return TrustReport(record, share, std.mean(0), sensor)
+
+    def filled(self, raw: Tensor, noise: Tensor, prior: Tensor) -> Tensor:
+        """Prepare a raw frame of a separable camera, its defects filled as its scene predicts."""
+        capture, usable, _ = self._prepare(raw)
+        if bool(usable.all()) or not isinstance(self._factors, SeparableFactors):
+            return capture
+        return fill_missing(self._factors, capture, usable, noise, prior)
+
+    def _prepare(self, raw: Tensor) -> tuple[Tensor, Tensor, Defects]:
+        """Prepare a raw frame: its planes, which of their samples are usable, and its defects."""
+        defects, valid = find_defects(raw, self._camera.white_level)
+        like = self._factors.gains
+        capture = self._camera.prepare(raw, dtype=like.dtype).to(like.device)
+        return capture, self._usable(valid).to(like.device), defects
 
     def _rounding(self, raw: Tensor) -> float:
         """Noise of rounding to counts in captured light, below which no estimate can be right."""
@@ -199,7 +166,7 @@ class Trust:
         if settings["valid"] is not None:
             capture = fill_missing(factors, capture, usable, noise, prior)
         fit = self._camera_test(
-            capture, prior, uncertainty=_NOISE_UNCERTAINTY, least_noise=least, **settings
+            capture, prior, uncertainty=NOISE_UNCERTAINTY, least_noise=least, **settings
         )
         picture = check_picture(
             factors,
@@ -211,12 +178,12 @@ class Trust:
         )
         residual = self._camera_test.residual(capture, fit)
         windows = check_sensor_windows(residual, fit.misfit_std)
-        found, _ = benjamini_hochberg(windows.p_value.flatten(), _SIGNIFICANCE)
+        found, _ = benjamini_hochberg(windows.p_value.flatten(), SIGNIFICANCE)
         record = {
             "noise_std": json_numbers(fit.noise_std),
             "misfit_std": json_numbers(fit.misfit_std),
             "camera": {
-                "verdict": fit.verdict(_SIGNIFICANCE / len(planes)),
+                "verdict": fit.verdict(SIGNIFICANCE / len(planes)),
                 "chi_square": json_numbers(fit.level.ratio),
                 "dof": json_numbers(fit.level.dof),
                 "p_value": json_numbers(fit.level.p_value),
@@ -286,7 +253,7 @@ def _std_summary(variance: ReconstructionVariance, std: Tensor) -> dict[str, Any
     }
 
 
-def _coarse(values: Tensor) -> list[list[float | None]]:
+def coarse_map(values: Tensor) -> list[list[float | None]]:
     """Shrink a map (height, width) for a record; null where it holds nothing but NaN."""
     size = (min(_MAP_SIZE, values.shape[0]), min(_MAP_SIZE, values.shape[1]))
     known = (~values.isnan()).to(values)

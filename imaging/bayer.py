@@ -10,6 +10,7 @@ from .shapes import ShapeError
 __all__ = [
     "BayerOrder",
     "merge_bayer",
+    "plane_mixing",
     "plane_offsets",
     "planes_to_rgb",
     "rgb_to_planes",
@@ -71,6 +72,37 @@ def rgb_to_planes(rgb: Tensor) -> Tensor:
     _check_channels(rgb, 3, "rgb")
     red, green, blue = rgb.unbind(-3)
     return torch.stack([red, green, green, blue], dim=-3)
+
+
+def plane_mixing(num_planes: int, colour_matrix: Tensor | None = None) -> Tensor:
+    """Give the matrix, shape (planes, 3), that splits linear RGB into a camera's planes.
+
+    Its pseudo-inverse merges planes to RGB; of four Bayer planes that averages the two greens, as
+    :func:`planes_to_rgb` does.
+
+    Parameters
+    ----------
+    num_planes : int
+        4 for R, Gr, Gb and B, 3 for RGB, 1 for grey.
+    colour_matrix : Tensor, shape (3, 3), optional
+        From the camera's RGB to that of the picture.
+
+    Raises
+    ------
+    ValueError
+        No camera has so many planes.
+    """
+    splits = {
+        1: [[1 / 3, 1 / 3, 1 / 3]],
+        3: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+        4: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
+    }
+    if num_planes not in splits:
+        raise ValueError(f"a camera has 1, 3 or 4 planes, got {num_planes}")
+    split = torch.tensor(splits[num_planes], dtype=torch.float64)
+    if colour_matrix is None:
+        return split
+    return split @ torch.linalg.inv(colour_matrix.to(split))
 
 
 def _check_channels(image: Tensor, channels: int, name: str) -> None:

@@ -19,6 +19,7 @@ from .sapiens import (
     save_multitask,
 )
 from .smoothing import KeypointSmoother, OneEuroFilter
+from .support import part_support, with_support
 from .tracks import Tracker
 from .video import Frame, follow_people, read_frames
 from .vision import HumanVision
@@ -47,8 +48,10 @@ __all__ = [
     "from_state_dict",
     "load_checkpoint",
     "load_multitask",
+    "part_support",
     "read_frames",
     "reference_preparation",
     "save_checkpoint",
     "save_multitask",
+    "with_support",
 ]

@@ -38,6 +38,9 @@ class Person(_Movable):
         x and y in pixels of the picture.
     keypoint_scores : Tensor or None, shape (keypoints,)
         About 1 for a sure point, 0 where there is none.
+    keypoint_support : Tensor or None, shape (keypoints,)
+        How much of the picture around each was measured by the camera, in [0, 1], NaN where there
+        is nothing to tell; see :func:`~barelens.pose.with_support`.
     mask : Tensor of bool or None, shape (height, width)
         Where the person is.
     track : int or None
@@ -48,6 +51,7 @@ class Person(_Movable):
     box_score: float = 1.0
     keypoints: Tensor | None = None
     keypoint_scores: Tensor | None = None
+    keypoint_support: Tensor | None = None
     mask: Tensor | None = None
     track: int | None = None
 
@@ -91,6 +95,9 @@ class HumanOutput(_Movable):
         scale or origin.
     alpha, foreground : Tensor or None, shapes (height, width), (3, height, width)
         Share of the people in each pixel, and their colour times that share, in [0, 1].
+    measured_share : Tensor or None, shape (height, width)
+        How much of each pixel's contrast the camera measured, in [0, 1], NaN where there is none;
+        see :func:`~barelens.pose.with_support`.
     """
 
     image_size: tuple[int, int]
@@ -106,6 +113,7 @@ class HumanOutput(_Movable):
     scene_depth_metric: bool = False
     alpha: Tensor | None = None
     foreground: Tensor | None = None
+    measured_share: Tensor | None = None
 
     @property
     def classes(self) -> int | None:

@@ -7,11 +7,12 @@ from torch import Tensor
 
 from .outputs import HumanOutput
 from .overlay import draw_depth, draw_masks, draw_normals, draw_parts, draw_people, side_by_side
+from .support import draw_support
 
 __all__ = ["PANELS", "draw_output", "known_panels"]
 
 #: What can be drawn, in the order in which it is.
-PANELS = ("keypoints", "parts", "masks", "normals", "depth", "scene_depth")
+PANELS = ("keypoints", "parts", "masks", "normals", "depth", "scene_depth", "support")
 
 
 def known_panels(output: HumanOutput) -> tuple[str, ...]:
@@ -25,6 +26,7 @@ def known_panels(output: HumanOutput) -> tuple[str, ...]:
         "normals": output.normals is not None,
         "depth": output.depth is not None,
         "scene_depth": output.scene_depth is not None,
+        "support": output.measured_share is not None,
     }
     return tuple(panel for panel in PANELS if known[panel])
 
@@ -78,4 +80,6 @@ def _draw(panel: str, image: Tensor, output: HumanOutput, min_score: float) -> T
     if panel == "scene_depth":
         depth = output.scene_depth
         return draw_depth(nothing if depth is None else depth, invert=output.scene_depth_metric)
+    if panel == "support":
+        return draw_support(image, output, min_score=min_score)
     raise ValueError(f"unknown panel {panel!r}; choose of: {', '.join(PANELS)}")

@@ -153,13 +153,21 @@ class RefiningWork:
         seconds: float,
     ) -> dict[str, Any]:
         """Write the files of a scene and of its refinement and give their columns."""
-        from ..refining import write_refinement
+        from ..refining_files import write_refinement
 
         scene, refined, refining_seconds = result
         linear = self._linear_work.write_files(
             target, loaded, scene, max(seconds - refining_seconds, 0.0)
         )
-        record = write_refinement(target, refined, self.pipeline, linear, seconds=refining_seconds)
+        record = write_refinement(
+            target,
+            loaded.raw,
+            scene,
+            refined,
+            self.pipeline,
+            linear,
+            seconds=refining_seconds,
+        )
         return {**linear_row(linear), **refined_row(record), "seconds": seconds}
 
 

@@ -49,6 +49,9 @@ def human(
     (16 bits), NAME.ply where there are points, and last the record NAME.people.json.
     coco.json holds all pictures of the run. For each video: NAME.people.mp4 and
     NAME.people.jsonl, a line for each frame with numbered people.
+    Where `barelens reconstruct --trust` or `barelens refine` left NAME.measured.tif by a picture,
+    the record says of each keypoint and part how much of the picture there was measured, and it is
+    drawn.
 
     What an earlier run has done with the same settings is passed over. A file that cannot be used
     is reported and the rest go on; the exit code is then 1.

@@ -30,7 +30,8 @@ def reconstruct(
     For each capture NAME three files are written: NAME.linear.tif (16-bit linear light),
     NAME.linear.png (for the screen) and NAME.linear.json (settings, penalty, residual, versions,
     and how far the scene can be trusted, which `barelens inspect` shows); with --trust also
-    NAME.trust.png.
+    NAME.trust.png, and NAME.linear.measured.tif, by which `barelens human` says of people in
+    NAME.linear.png how much of them was measured.
     A capture that cannot be used is reported and the rest go on; the exit code is then 1.
     """
     from ...calibration import Camera

@@ -49,6 +49,9 @@ def refine(
     guidance_scale: float | None = typer.Option(None, help="Weight of the prompt; 1 for none."),
     prompt: str | None = typer.Option(None, help="What the picture shows."),
     negative_prompt: str | None = typer.Option(None, help="What it does not show."),
+    prompt_keeps_measured: bool = typer.Option(
+        False, help="Let the prompt change only what was not measured."
+    ),
     size: str | None = typer.Option(None, help="Size of the picture, HEIGHTxWIDTH."),
     tile: int | None = typer.Option(None, help="Side of tiles, for large fields."),
     tile_overlap: int | None = typer.Option(None, help="Pixels that tiles share."),
@@ -64,12 +67,14 @@ def refine(
     """Refine captures with a diffusion model, tied to what was measured.
 
     A refined picture is no measurement. Beside NAME.refined.tif, .png and .json, the linear
-    reconstruction is written as by `barelens reconstruct`, and NAME.both.png shows the two. Options
-    left out are what the model recommends.
+    reconstruction is written as by `barelens reconstruct`, NAME.both.png shows the two, and
+    NAME.invented.png where the refined one was measured and where invented; the record says whether
+    it can be true, and what a prompt changed. Options left out are what the model recommends.
     """
     from ...calibration import Camera
     from ..pipeline import LinearSettings
-    from ..refining import AnnotatorSettings, RefiningPipeline, refine_file
+    from ..refining import AnnotatorSettings, RefiningPipeline
+    from ..refining_files import refine_file
 
     with user_errors():
         check_names(captures)
@@ -109,6 +114,7 @@ def refine(
             ),
             linear_settings=LinearSettings(penalty=parse_penalty(penalty)),
             annotator=second,
+            prompt_keeps_measured=prompt_keeps_measured,
         )
         out.mkdir(parents=True, exist_ok=True)
     failed = 0

@@ -11,44 +11,14 @@ error is :math:`\sigma_t`, the measurement :math:`C = U_L^T Y U_R / s` deserves 
 import torch
 from torch import Tensor
 
+from ..bayer import plane_mixing
 from ..shapes import ShapeError, check_shape
 from ..solvers import SeparableFactors
 
-__all__ = ["RangeConsistency", "plane_mixing"]
+__all__ = ["RangeConsistency"]
 
 #: Bands of gains in which an error is estimated: fewer miss its shape, more fit the noise.
 NUM_BANDS = 8
-
-
-def plane_mixing(num_planes: int, colour_matrix: Tensor | None = None) -> Tensor:
-    """Give the matrix, shape (planes, 3), that splits linear RGB into a camera's planes.
-
-    Its pseudo-inverse merges planes to RGB; of four Bayer planes that averages the two greens, as
-    :func:`~barelens.imaging.bayer.planes_to_rgb` does.
-
-    Parameters
-    ----------
-    num_planes : int
-        4 for R, Gr, Gb and B, 3 for RGB, 1 for grey.
-    colour_matrix : Tensor, shape (3, 3), optional
-        From the camera's RGB to that of the picture.
-
-    Raises
-    ------
-    ValueError
-        No camera has so many planes.
-    """
-    splits = {
-        1: [[1 / 3, 1 / 3, 1 / 3]],
-        3: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
-        4: [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]],
-    }
-    if num_planes not in splits:
-        raise ValueError(f"a camera has 1, 3 or 4 planes, got {num_planes}")
-    split = torch.tensor(splits[num_planes], dtype=torch.float64)
-    if colour_matrix is None:
-        return split
-    return split @ torch.linalg.inv(colour_matrix.to(split))
 
 
 class RangeConsistency:

@@ -1,6 +1,7 @@
 """Trust: what of a picture was measured, how far it may be off, and whether it can be true."""
 
 from .camera_fit import CameraFit, CameraTest, CameraVerdict
+from .colours import keep_measured_colours, split_colours
 from .conformal import Conformal, fit_conformal
 from .localise import LocalTest, WindowTest, check_sensor_windows
 from .motion import MotionBasis
@@ -18,7 +19,7 @@ from .uncertainty import (
     reconstruction_variance,
     sample_spread,
 )
-from .verdict import PictureVerdict, Verdict, judge_picture
+from .verdict import PictureVerdict, Verdict, combine_verdicts, judge_picture
 
 __all__ = [
     "CameraFit",
@@ -44,6 +45,7 @@ __all__ = [
     "benjamini_hochberg",
     "check_picture",
     "check_sensor_windows",
+    "combine_verdicts",
     "draw_scale",
     "estimate_noise_std",
     "estimate_prior_std",
@@ -53,6 +55,7 @@ __all__ = [
     "fit_conformal",
     "judge_picture",
     "keep_measured",
+    "keep_measured_colours",
     "local_std",
     "mean_share",
     "merge_planes_variance",
@@ -60,6 +63,7 @@ __all__ = [
     "plan_camera",
     "reconstruction_variance",
     "sample_spread",
+    "split_colours",
     "split_picture",
     "support_measured",
 ]

@@ -159,7 +159,7 @@ def keep_measured(
     Tensor, shape (..., *scene_shape)
         The reference and the invented part of the change.
     """
-    _check_equal(picture, reference, "picture")
+    check_equal(picture, reference, "picture")
     change = split_picture(picture - reference, factors, noise_std, prior_std)
     return reference + change.invented
 
@@ -214,7 +214,7 @@ def audit_prompt(
     scale = without.square().mean((-2, -1)).sqrt()
     splits = []
     for name, picture in (("with_prompt", with_prompt), ("with_wrong_prompt", with_wrong_prompt)):
-        _check_equal(picture, without, name)
+        check_equal(picture, without, name)
         splits.append(split_picture(picture - without, factors, noise_std, prior_std))
     changes = [split.picture.square().mean((-2, -1)).sqrt() / scale for split in splits]
     return PromptAudit(splits[0], splits[1], changes[0], changes[1])
@@ -268,7 +268,7 @@ def support_measured(share_map: Tensor, keypoints: Tensor, radius: float) -> Ten
     return torch.where(known, shares, 0.0).sum((-2, -1)) / known.sum((-2, -1))
 
 
-def _check_equal(picture: Tensor, reference: Tensor, name: str) -> None:
+def check_equal(picture: Tensor, reference: Tensor, name: str) -> None:
     if picture.shape != reference.shape:
         raise ShapeError(
             f"{name} must have the shape of its reference, {tuple(reference.shape)}, "

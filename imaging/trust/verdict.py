@@ -1,5 +1,6 @@
 """One answer for a picture and its capture: right, invented, or seen by another camera."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -11,9 +12,15 @@ from .localise import LocalTest, WindowTest
 from .noise import estimate_noise_std, estimate_prior_std
 from .picture_fit import PictureFit, check_picture
 
-__all__ = ["PictureVerdict", "Verdict", "judge_picture"]
+__all__ = ["PictureVerdict", "Verdict", "combine_verdicts", "judge_picture"]
 
 Verdict = Literal["consistent", "hallucination", "inconsistent", "miscalibration"]
+_FROM_WORST: tuple[CameraVerdict, ...] = (
+    "miscalibrated",
+    "noise understated",
+    "noise overstated",
+    "fits",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,9 +109,10 @@ def judge_picture(
         neighbour_correlation=neighbour_correlation,
     )
     planes = camera.noise_std.numel()
-    camera_verdict = _worst(camera.verdict(significance / planes))
+    camera_verdicts = camera.verdict(significance / planes)
     # What no scene explains is in the range as well, noise or not.
-    seen = camera.noise_std if camera_verdict == "fits" else camera.misfit_std
+    fits = set(camera_verdicts) == {"fits"}
+    seen = camera.noise_std if fits else camera.misfit_std
     fit = check_picture(
         factors,
         picture,
@@ -117,22 +125,35 @@ def judge_picture(
     local = window_test(fit, relative=True)
     local = local.joined() if local.energy.ndim == 3 else local
     found = window_test.find(fit, significance)
-    level = float((fit.level.p_value * planes).min())
-    verdict: Verdict = "consistent"
-    if camera_verdict == "miscalibrated":
-        verdict = "miscalibration"
-    elif bool(found.any()):
-        verdict = "hallucination"
-    elif level < significance:
-        verdict = "inconsistent"
+    verdict, camera_verdict = combine_verdicts(camera_verdicts, fit, found, significance)
     return PictureVerdict(verdict, camera_verdict, camera, fit, local, found)
 
 
-def _worst(verdicts: list[CameraVerdict]) -> CameraVerdict:
-    order: tuple[CameraVerdict, ...] = (
-        "miscalibrated",
-        "noise understated",
-        "noise overstated",
-        "fits",
-    )
-    return min(verdicts, key=order.index)
+def combine_verdicts(
+    camera_verdicts: Sequence[CameraVerdict], fit: PictureFit, found: Tensor, significance: float
+) -> tuple[Verdict, CameraVerdict]:
+    """Join what the camera's, the picture's and the windows' tests say.
+
+    Parameters
+    ----------
+    camera_verdicts : sequence of CameraVerdict
+        Of each plane.
+    fit : PictureFit
+        Test of the whole picture.
+    found : Tensor of bool
+        Windows that stand out.
+    significance : float
+        Rate of false alarms of the picture's test.
+
+    Returns
+    -------
+    verdict, camera_verdict
+        As in :class:`PictureVerdict`.
+    """
+    camera_verdict = min(camera_verdicts, key=_FROM_WORST.index)
+    level = float((fit.level.p_value * fit.level.p_value.numel()).min())
+    if camera_verdict == "miscalibrated":
+        return "miscalibration", camera_verdict
+    if bool(found.any()):
+        return "hallucination", camera_verdict
+    return ("inconsistent" if level < significance else "consistent"), camera_verdict

@@ -77,14 +77,6 @@ def test_everything_is_written_for_every_picture(pictures, model, tmp_path):
     assert [each["id"] for each in whole["annotations"]] == [1, 2, 3]
 
 
-def test_people_can_be_searched_for_with_the_model_itself(pictures, model, tmp_path):
-    arguments = ("--model", model, "--out", tmp_path / "out", "--detector", "windows")
-    result = run(pictures[0], *arguments, "--tasks", "pose")
-    assert result.exit_code == 0, result.stderr
-    record = json.loads((tmp_path / "out" / "a.people.json").read_text())
-    assert record["models"]["detector"] == "windows"
-
-
 def test_what_is_done_is_passed_over_until_something_changes(pictures, model, tmp_path):
     out = tmp_path / "out"
     arguments = (*pictures[:2], "--model", model, "--out", out)

@@ -13,7 +13,8 @@ from typer.testing import CliRunner
 
 from barelens import data
 from barelens.app.cli import cli
-from barelens.app.trust_record import Trust, find_defects
+from barelens.app.defects import find_defects
+from barelens.app.trust_record import Trust
 from barelens.calibration import Camera
 from barelens.imaging import Tikhonov
 from barelens.imaging.files import read_image, read_raw

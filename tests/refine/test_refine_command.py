@@ -11,7 +11,7 @@ from barelens import data
 from barelens.app.cli import cli
 from barelens.app.refining import RefiningPipeline
 from barelens.calibration import Camera
-from barelens.imaging.files import read_raw, read_tiff16
+from barelens.imaging.files import read_image, read_raw, read_tiff16
 from barelens.imaging.refine import Refiner
 
 FLATCAM = str(data.path("flatcam/camera.safetensors"))
@@ -45,7 +45,7 @@ def test_a_real_capture_is_refined_beside_its_linear_reconstruction(model, tmp_p
     assert {path.name for path in out.iterdir()} == {
         *(f"fc_6.linear.{suffix}" for suffix in ("tif", "png", "json")),
         *(f"fc_6.refined.{suffix}" for suffix in ("tif", "png", "json")),
-        "fc_6.both.png",
+        *("fc_6.both.png", "fc_6.invented.png", "fc_6.refined.measured.tif"),
     }
     record = json.loads((out / "fc_6.refined.json").read_text())
     assert record["camera"]["digest"] == Camera.load(FLATCAM).digest
@@ -54,6 +54,13 @@ def test_a_real_capture_is_refined_beside_its_linear_reconstruction(model, tmp_p
     assert settings["consistency_steps"] is None
     assert set(record["residual"]) == {"linear", "imagined", "refined"}
     assert all(0 < value for values in record["residual"].values() for value in values)
+    trust = record["trust"]
+    assert trust["verdict"] == "miscalibration"  # as its linear reconstruction's record says
+    assert all(0 < share < 1 for share in trust["measured"]["of_picture"])
+    assert 0 <= trust["windows"]["standing_out"] < trust["windows"]["tested"]
+    share = read_image(out / "fc_6.refined.measured.tif", encoding="linear")
+    assert share.shape == (1, 256, 256)
+    assert float(share.nan_to_num(0.5).min()) >= 0 and float(share.nan_to_num(0.5).max()) <= 1
     both = cv2.imread(str(out / "fc_6.both.png"))
     assert both.shape[1] > 2 * 256 and both.shape[0] > 256
     pipeline = RefiningPipeline(Camera.load(FLATCAM), Refiner.load(model))

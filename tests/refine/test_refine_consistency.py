@@ -8,9 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from barelens.imaging import SeparableFactors, SeparableOperator, ShapeError
-from barelens.imaging.bayer import planes_to_rgb, rgb_to_planes
+from barelens.imaging.bayer import plane_mixing, planes_to_rgb, rgb_to_planes
 from barelens.imaging.refine import RangeConsistency, resize
-from barelens.imaging.refine.consistency import plane_mixing
 from barelens.imaging.refine.resample import Resampling
 
 sizes = st.integers(4, 10)

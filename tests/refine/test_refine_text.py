@@ -1,10 +1,14 @@
 """Prompts, with a real but tiny text encoder."""
 
+import json
 from dataclasses import replace
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from barelens import data
+from barelens.app.cli import cli
 from barelens.imaging.refine import Refiner, RefinerSettings
 from barelens.imaging.refine.text import embed_prompt
 
@@ -89,3 +93,21 @@ def test_too_long_a_prompt_says_what_it_loses(parts):
 def test_an_encoder_without_its_tokenizer_is_refused(parts):
     with pytest.raises(ValueError, match="given together"):
         replace(parts, tokenizer=None)
+
+
+def test_records_tell_what_a_prompt_changed_and_can_confine_it(parts, tmp_path):
+    model = tmp_path / "model"
+    Refiner(parts).save(model)
+    camera, capture = data.path("flatcam/camera.safetensors"), data.path("flatcam/fc_6.png")
+    common = ["refine", capture, "--camera", camera, "--model", model, "--prompt", "a cat"]
+    changes = {}
+    for name, extra in (("free", []), ("confined", ["--prompt-keeps-measured"])):
+        out = tmp_path / name
+        options = ["--steps", 2, "--imagination", 1, "--out", out, *extra]
+        result = CliRunner().invoke(cli, [str(each) for each in (*common, *options)])
+        assert result.exit_code == 0, result.stderr
+        changes[name] = json.loads((out / "fc_6.refined.json").read_text())["prompt"]
+    free, confined = changes["free"], changes["confined"]
+    assert not free["kept_measured"] and confined["kept_measured"]
+    assert 0 < confined["change"] < free["change"]
+    assert confined["measured_part"] < free["measured_part"] <= 1
