@@ -19,6 +19,7 @@ from ..imaging import (
     operator_norm,
 )
 from ..imaging.capture_checks import CaptureLevels, check_capture
+from ..imaging.trust import Conformal
 from .json_numbers import json_numbers
 from .trust_record import Trust
 
@@ -107,6 +108,8 @@ class LinearPipeline:
         How to reconstruct.
     device : torch.device or str, optional
         Where to compute.
+    intervals : Conformal, optional
+        Calibration of expected errors, for measures of trust.
 
     Raises
     ------
@@ -120,8 +123,10 @@ class LinearPipeline:
         settings: LinearSettings | None = None,
         *,
         device: torch.device | str = "cpu",
+        intervals: Conformal | None = None,
     ) -> None:
         self.camera = camera
+        self._intervals = intervals
         self.settings = settings or LinearSettings()
         self.device = torch.device(device)
         self.operator = camera.operator(dtype=torch.float32, device=self.device)
@@ -174,7 +179,7 @@ class LinearPipeline:
     @cached_property
     def trust(self) -> Trust:
         """What says of this camera's reconstructions how far they can be trusted."""
-        return Trust(self.camera, self.operator)
+        return Trust(self.camera, self.operator, self._intervals)
 
     def _solver(self) -> Callable[[Tensor], tuple[Tensor, dict[str, Any]]]:
         """Prepare the chosen method for this camera."""

@@ -29,7 +29,8 @@ def reconstruct_file(
 
     ``NAME.linear.tif`` holds linear light in 16 bits with its scale in the description,
     ``NAME.linear.png`` a picture for the screen, ``NAME.linear.json`` the record. Each is written
-    complete or not at all, the record last.
+    complete or not at all, the record last. Where the pipeline has calibrated intervals,
+    ``NAME.linear.interval.tif`` holds half their width around each sample.
 
     Parameters
     ----------
@@ -122,6 +123,9 @@ def write_reconstruction(
     if trust:
         weight = None if penalty is None else torch.tensor(penalty)
         report = pipeline.trust(raw, scene.planes, weight)
+        if report.half_width is not None:
+            names["interval"] = f"{stem}.linear.interval.tif"
+            write_tiff(out / names["interval"], report.half_width.float().cpu())
         if trust_picture:
             names["trust"] = f"{stem}.trust.png"
             write_png(out / names["trust"], draw_trust(picture, report))

@@ -31,13 +31,13 @@ def draw_trust(shown: Tensor, report: TrustReport) -> Tensor:
         [
             shown,
             overlay_invented(shown, report.measured_share.cpu()),
-            draw_error(report.std.cpu()),
+            draw_error((report.std if report.half_width is None else report.half_width).cpu()),
             draw_excess(excess, shown.shape[1]),
         ],
         [
             "linear reconstruction",
             "measured or left to a prior",
-            "expected error",
+            "expected error" if report.half_width is None else "half width of intervals",
             "unexplained, on the sensor",
         ],
         columns=2,

@@ -13,6 +13,7 @@ from ..imaging.prediction import measured_share
 from ..imaging.solvers import SeparableFactors
 from ..imaging.trust import (
     CameraTest,
+    Conformal,
     LocalTest,
     ReconstructionVariance,
     benjamini_hochberg,
@@ -53,12 +54,15 @@ class TrustReport:
         Expected error, mean over colours, in units of the scene.
     sensor : LocalTest, shape (planes, windows_down, windows_right)
         Where on the sensor the capture is not explained.
+    half_width : Tensor or None, shape (height, width)
+        Of the interval around each sample, in units of the scene, where intervals are calibrated.
     """
 
     record: dict[str, Any]
     measured_share: Tensor
     std: Tensor
     sensor: LocalTest
+    half_width: Tensor | None = None
 
 
 class Trust:
@@ -70,11 +74,16 @@ class Trust:
         The camera.
     operator : LinearOperator
         Its operator, in the dtype and on the device of captures.
+    intervals : Conformal, optional
+        Calibration of expected errors, see `barelens calibrate intervals`.
     """
 
-    def __init__(self, camera: Camera, operator: LinearOperator) -> None:
+    def __init__(
+        self, camera: Camera, operator: LinearOperator, intervals: Conformal | None = None
+    ) -> None:
         self._camera = camera
         self._operator = operator
+        self._intervals = intervals
         self._factors = factorise(operator)
         self._camera_test = None
         if isinstance(self._factors, SeparableFactors):
@@ -108,6 +117,10 @@ class Trust:
             self._factors, noise, prior, penalty=None if penalty is None else penalty.to(like)
         )
         std = self._rgb_std(variance, planes)
+        half_width, interval = None, {}
+        if self._intervals is not None:
+            half_width = self._intervals.half_width(std.mean(0))
+            interval = {"interval": _interval_summary(self._intervals, half_width)}
         floor = variance.noise.mean((-2, -1)).sqrt()
         share = split.share_map(SHARE_WINDOW, of="contrast", floor=floor).nanmean(-3)
         record = {
@@ -117,11 +130,12 @@ class Trust:
                 "of_scene": json_numbers(self._resolved(noise, prior)),
             },
             "std": _std_summary(variance, std),
+            **interval,
             **evidence,
             "defects": {**asdict(defects), "unusable_share": float((~usable).double().mean())},
             "maps": {"measured_share": coarse_map(share), "std": coarse_map(std.mean(0))},
         }
-        return TrustReport(record, share, std.mean(0), sensor)
+        return TrustReport(record, share, std.mean(0), sensor, half_width)
 
     def filled(self, raw: Tensor, noise: Tensor, prior: Tensor) -> Tensor:
         """Prepare a raw frame of a separable camera, its defects filled as its scene predicts."""
@@ -242,15 +256,30 @@ def _strength(planes: Tensor) -> Tensor:
 
 
 def _std_summary(variance: ReconstructionVariance, std: Tensor) -> dict[str, Any]:
-    flat = std.flatten(-2)
-    median, high = (flat.kthvalue(math.ceil(p * flat.shape[-1])).values for p in (0.5, 0.95))
+    median, high = _quantiles(std)
     return {
         "closed_form": json_numbers(variance.std.mean((-2, -1))),
         "noise_part": json_numbers(variance.noise.mean((-2, -1)).sqrt()),
         "expected_median": json_numbers(median),
         "expected_95_percent": json_numbers(high),
-        "calibrated": False,
     }
+
+
+def _interval_summary(intervals: Conformal, half_width: Tensor) -> dict[str, Any]:
+    median, high = _quantiles(half_width)
+    return {
+        "coverage": intervals.coverage,
+        "half_width_median": json_numbers(median),
+        "half_width_95_percent": json_numbers(high),
+        "calibrated_on_samples": intervals.samples,
+    }
+
+
+def _quantiles(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Median and 95th percentile of maps (..., height, width)."""
+    flat = maps.flatten(-2)
+    median, high = (flat.kthvalue(math.ceil(p * flat.shape[-1])).values for p in (0.5, 0.95))
+    return median, high
 
 
 def coarse_map(values: Tensor) -> list[list[float | None]]:

@@ -11,6 +11,7 @@ from .demo import demo
 from .evaluate import difuzcam
 from .human import human
 from .inspect import inspect
+from .intervals import intervals
 from .plan import plan
 from .reconstruct import reconstruct
 from .refine import refine
@@ -37,7 +38,7 @@ cli.command()(plan)
 cli.command()(demo)
 
 _calibration = typer.Typer(help="Measure what a camera does to light.", no_args_is_help=True)
-for _command in (patterns, capture, fit, selfcal, psf, check, show):
+for _command in (patterns, capture, fit, selfcal, psf, check, intervals, show):
     _calibration.command()(_command)
 _calibration.command("import")(import_record)
 cli.add_typer(_calibration, name="calibrate")

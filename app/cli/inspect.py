@@ -14,17 +14,21 @@ if TYPE_CHECKING:
 __all__ = ["inspect"]
 
 _SHADES = " ░▒▓█"
+_MAPS = {"measured_share": "measured share", "std": "expected error"}
 
 
 def inspect(
-    records: list[Path] = typer.Argument(help="Records NAME.linear.json of reconstructions."),
+    records: list[Path] = typer.Argument(
+        help="Records NAME.linear.json of reconstructions, NAME.refined.json of refined pictures."
+    ),
     out: Path = typer.Option(None, help="Folder for pictures NAME.inspect.png; none by default."),
 ) -> None:
     """Print how far reconstructions can be trusted, and draw it.
 
     For each record: noise, what the camera does not explain, the share that was measured, expected
-    errors, defects of the capture, and maps of both in letters. With --out also a picture of the
-    maps beside the reconstruction, where that lies beside its record.
+    errors, defects of the capture, and maps of both in letters. Of refined pictures: whether they
+    can be true, the share that was measured, and what a prompt changed. With --out also a picture
+    of the maps beside the reconstruction, where that lies beside its record.
     """
     failed = 0
     if out is not None:
@@ -35,7 +39,7 @@ def inspect(
             record = _read(path)
             _show(path, record)
             if out is not None:
-                target = out / f"{record['capture'].rsplit('.', 1)[0]}.inspect.png"
+                target = out / f"{path.stem.removesuffix('.linear')}.inspect.png"
                 _draw(path, record, target)
                 typer.echo(f"  drawn in {target}")
         except (ValueError, TypeError, KeyError, OSError) as error:
@@ -51,8 +55,8 @@ def _read(path: Path) -> dict[str, Any]:
         record = json.loads(path.read_text(encoding="utf-8"))
     except json.JSONDecodeError as error:
         raise ValueError(f"no JSON: {error}") from None
-    if not isinstance(record, dict) or record.get("format") != "barelens.reconstruction":
-        raise ValueError("no record of a reconstruction")
+    if not isinstance(record, dict) or record.get("format") not in _ROWS:
+        raise ValueError("no record of a reconstruction or of a refined picture")
     if not record.get("trust"):
         raise ValueError("a record without measures of trust; reconstruct again")
     return record
@@ -64,17 +68,18 @@ def _show(path: Path, record: dict[str, Any]) -> None:
 
     trust = record["trust"]
     table = Table(title=f"{path.name}: {record['camera']['name']}", show_header=False)
-    for name, value in _rows(trust):
+    for name, value in _ROWS[record["format"]](record):
         table.add_row(name, value)
     console = Console()
     console.print(table)
-    for name, title in (("measured_share", "measured share"), ("std", "expected error")):
-        console.print(f"{title}, {_span(trust['maps'][name])}")
-        for line in _letters(trust["maps"][name]):
+    for name, values in trust["maps"].items():
+        console.print(f"{_MAPS[name]}, {_span(values)}")
+        for line in _letters(values):
             console.print(line, markup=False, highlight=False)
 
 
-def _rows(trust: dict[str, Any]) -> list[tuple[str, str]]:
+def _linear_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
+    trust = record["trust"]
     measured, std, defects = trust["measured"], trust["std"], trust["defects"]
     rows = [
         ("noise of a sample", _list(trust["noise_std"])),
@@ -83,6 +88,7 @@ def _rows(trust: dict[str, Any]) -> list[tuple[str, str]]:
         ("measured share of the scene's samples", _list(measured["of_scene"])),
         ("expected error, median (not calibrated)", _list(std["expected_median"])),
         ("of which noise", _list(std["noise_part"])),
+        *_interval(trust.get("interval")),
         ("saturated pixels", str(defects["saturated_pixels"])),
         ("missing rows, columns", f"{defects['missing_rows']}, {defects['missing_columns']}"),
     ]
@@ -95,13 +101,52 @@ def _rows(trust: dict[str, Any]) -> list[tuple[str, str]]:
         ("chi-square of the camera over its freedom", _list(camera["chi_square"])),
         ("its p-value", _list(camera["p_value"])),
         ("p-value of no miscalibration", _list(camera["miscalibration_p_value"])),
-        ("chi-square of the picture over its freedom", _list(picture["chi_square"])),
-        ("its p-value", _list(picture["p_value"])),
+        *_picture_rows(picture),
         (
             "windows of the sensor that stand out",
             f"{trust['sensor_windows']['standing_out']} of {trust['sensor_windows']['tested']}",
         ),
     ]
+
+
+def _refined_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
+    trust, prompt = record["trust"], record.get("prompt")
+    windows = trust["windows"]
+    rows = [
+        ("verdict", trust["verdict"]),
+        ("camera", trust["camera_verdict"]),
+        ("measured share of the picture", _list(trust["measured"]["of_picture"])),
+        *((f"residual, {name}", _list(values)) for name, values in record["residual"].items()),
+        *_picture_rows(trust["picture"]),
+        (
+            "windows of the picture that stand out",
+            f"{windows['standing_out']} of {windows['tested']}",
+        ),
+    ]
+    if prompt is None:
+        return rows
+    return [
+        *rows,
+        ("the prompt's change, over the picture", _list([prompt["change"]])),
+        ("share of it that was measured otherwise", _list([prompt["measured_part"]])),
+    ]
+
+
+def _picture_rows(picture: dict[str, Any]) -> list[tuple[str, str]]:
+    return [
+        ("chi-square of the picture over its freedom", _list(picture["chi_square"])),
+        ("its p-value", _list(picture["p_value"])),
+    ]
+
+
+def _interval(interval: dict[str, Any] | None) -> list[tuple[str, str]]:
+    if interval is None:
+        return []
+    widths = [interval["half_width_median"], interval["half_width_95_percent"]]
+    return [(f"half of {interval['coverage']:.0%} intervals, median and 95 %", _list(widths))]
+
+
+_ROWS = {"barelens.reconstruction": _linear_rows, "barelens.refinement": _refined_rows}
 
 
 def _list(values: list[float | None]) -> str:
@@ -140,13 +185,13 @@ def _draw(path: Path, record: dict[str, Any], target: Path) -> None:
     picture = (read_image(file, encoding="linear") * 255).round().to(torch.uint8)
     shown = picture.permute(1, 2, 0).contiguous()
     size = (shown.shape[0], shown.shape[1])
-    tiles = [
-        shown,
-        overlay_invented(shown, _tensor(maps["measured_share"], size)),
-        draw_error(_tensor(maps["std"], size)),
-    ]
-    labels = ["linear reconstruction", "measured or left to a prior", "expected error"]
-    write_png(target, side_by_side(tiles, labels))
+    tiles = {
+        "picture": shown,
+        "measured or invented": overlay_invented(shown, _tensor(maps["measured_share"], size)),
+    }
+    if "std" in maps:
+        tiles["expected error"] = draw_error(_tensor(maps["std"], size))
+    write_png(target, side_by_side(list(tiles.values()), list(tiles)))
 
 
 def _tensor(rows: list[list[float | None]], size: tuple[int, int]) -> "Tensor":

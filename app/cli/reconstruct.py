@@ -23,6 +23,9 @@ def reconstruct(
     iterations: int = typer.Option(100, help="Most iterations of the iterative methods."),
     saturated_limit: float = typer.Option(0.01, help="Largest share of saturated pixels."),
     device: str = typer.Option("cpu", help="cpu, cuda, cuda:1, ..."),
+    intervals: Path | None = typer.Option(
+        None, help="From `barelens calibrate intervals`: gives every sample an interval."
+    ),
     trust: bool = typer.Option(False, help="Draw what was measured and how far it may be off."),
 ) -> None:
     """Reconstruct scenes from raw captures, one after the other.
@@ -31,10 +34,12 @@ def reconstruct(
     NAME.linear.png (for the screen) and NAME.linear.json (settings, penalty, residual, versions,
     and how far the scene can be trusted, which `barelens inspect` shows); with --trust also
     NAME.trust.png, and NAME.linear.measured.tif, by which `barelens human` says of people in
-    NAME.linear.png how much of them was measured.
+    NAME.linear.png how much of them was measured. With --intervals NAME.linear.interval.tif holds
+    half the width of the interval around each sample, in the scene's units.
     A capture that cannot be used is reported and the rest go on; the exit code is then 1.
     """
     from ...calibration import Camera
+    from ...imaging.trust import Conformal
     from ..pipeline import LinearPipeline, LinearSettings
     from ..pipeline_files import reconstruct_file
 
@@ -47,7 +52,12 @@ def reconstruct(
             saturated_limit=saturated_limit,
         )
         check_names(captures)
-        pipeline = LinearPipeline(Camera.load(camera), settings, device=check_device(device))
+        pipeline = LinearPipeline(
+            Camera.load(camera),
+            settings,
+            device=check_device(device),
+            intervals=None if intervals is None else Conformal.load(intervals),
+        )
         out.mkdir(parents=True, exist_ok=True)
     failed = 0
     for path in tracked(captures, "Reconstructing", len(captures)):

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from barelens import data
 from barelens.app.cli import cli
+from barelens.imaging.files import write_tiff
 from barelens.pose import MultiTaskConfig, MultiTaskModel, save_multitask
 from barelens.pose.formats import decode_mask, read_depth_png, read_normal_png
 from barelens.pose.labels import keypoint_layout
@@ -75,6 +76,27 @@ def test_everything_is_written_for_every_picture(pictures, model, tmp_path):
     assert [image["file_name"] for image in whole["images"]] == [path.name for path in pictures]
     assert [each["image_id"] for each in whole["annotations"]] == [1, 2, 3]
     assert [each["id"] for each in whole["annotations"]] == [1, 2, 3]
+
+
+def test_what_was_measured_of_a_picture_is_said_of_its_people(pictures, model, tmp_path):
+    height, width = cv2.imread(str(pictures[0])).shape[:2]
+    share = torch.full((height, width), 0.75)
+    write_tiff(pictures[0].with_suffix(".measured.tif"), share)
+    out = tmp_path / "out"
+    result = run(*pictures[:2], "--model", model, "--out", out, "--min-score", 0)
+    assert result.exit_code == 0, result.stderr
+    found = json.loads((out / "a.people.json").read_text())["found"]
+    (keypoints,) = found["support"]["keypoints"]
+    assert len(keypoints) == len(found["support"]["names"]) == 18
+    assert all(value is None or value == pytest.approx(0.75) for value in keypoints)
+    assert set(found["support"]["parts"]) <= set(PARTS)
+    assert cv2.imread(str(out / "a.people.png")).shape[1] == 5 * width + 4 * 8
+    assert "support" not in json.loads((out / "b.people.json").read_text())["found"]
+    # Another map is another picture to look at.
+    write_tiff(pictures[0].with_suffix(".measured.tif"), share[:, :-1])
+    again = run(*pictures[:2], "--model", model, "--out", out, "--min-score", 0)
+    assert again.exit_code == 1
+    assert "a.measured.tif: has shape" in again.stderr and "b.jpg: done before" in again.stdout
 
 
 def test_what_is_done_is_passed_over_until_something_changes(pictures, model, tmp_path):
