@@ -34,8 +34,9 @@ class RefinedReport:
     ----------
     record : dict
         The numbers, as JSON data.
-    measured_share : Tensor, shape (scene_height, scene_width)
-        Share of the picture's contrast that the sensor measured, NaN where there is none.
+    measured_share : Tensor of float32, shape (height, width)
+        Share of the picture's contrast that the sensor measured, NaN where there is none; on the
+        CPU.
     """
 
     record: dict[str, Any]
@@ -111,7 +112,9 @@ class RefinedTrust:
             "windows": {"tested": found.numel(), "standing_out": int(found.sum())},
             "maps": {"measured_share": coarse_map(share)},
         }
-        return RefinedReport(record, share)
+        size = (image.shape[-2], image.shape[-1])
+        enlarged = torch.nn.functional.interpolate(share.float().cpu()[None, None], size)[0, 0]
+        return RefinedReport(record, enlarged)
 
     def prompt_change(
         self, image: Tensor, without: Tensor, linear_trust: Mapping[str, Any]

@@ -7,7 +7,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from ..imaging.display import side_by_side, to_display
@@ -125,9 +124,8 @@ def write_refinement(
         trust = report.record
         names["measured"] = f"{stem}.refined.measured.tif"
         names["invented"] = f"{stem}.invented.png"
-        share = _enlarged(report.measured_share.float().cpu(), picture)
-        write_tiff(out / names["measured"], share)
-        write_png(out / names["invented"], overlay_invented(picture, share))
+        write_tiff(out / names["measured"], report.measured_share)
+        write_png(out / names["invented"], overlay_invented(picture, report.measured_share))
     record = {
         "format": RECORD_FORMAT,
         "format_version": RECORD_VERSION,
@@ -151,9 +149,3 @@ def write_refinement(
     }
     write_json(out / f"{stem}.refined.json", record)
     return record
-
-
-def _enlarged(values: Tensor, picture: Tensor) -> Tensor:
-    """Bring a map (height, width) to a picture's size without smoothing."""
-    size = (picture.shape[0], picture.shape[1])
-    return torch.nn.functional.interpolate(values[None, None], size)[0, 0]

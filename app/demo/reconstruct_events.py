@@ -132,7 +132,7 @@ def _view(outcome: "Outcome", status: str) -> _View:
     else:
         pair, label = (before, refined), AFTER_REFINING
     kept = [panel for panel in outcome.panels if panel.key in PANELS]
-    trust = [outcome.panel(key) for key in ("invented", "error")]
+    trust = [outcome.panel(key) for key in ("invented", "refined_invented", "error")]
     steps = [outcome.capture, outcome.linear, refined, outcome.panel("truth")]
     return _View(
         status=status,

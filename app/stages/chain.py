@@ -14,8 +14,10 @@ from ...imaging.display import to_display
 from ...imaging.metrics import align_gain, psnr
 from ...imaging.refine import RefinerSettings, resize
 from ...imaging.trust import overlay_invented
+from ...pose import with_support
 from ...pose.panels import draw_output, known_panels
 from ..json_numbers import json_numbers
+from ..people_files import support_record
 from ..pipeline import LinearPipeline, LinearSettings, Method
 from ..refining import RefiningPipeline
 from ..trust_picture import draw_error
@@ -157,6 +159,7 @@ def judge(outcome: Outcome) -> Outcome:
         error,
         record=report.record,
         trust=report,
+        measured_share=report.measured_share.float().cpu(),
     )
 
 
@@ -195,13 +198,24 @@ def refine(outcome: Outcome) -> Outcome:
     if truth is not None:
         own_size = resize(refined.image, (truth.shape[-2], truth.shape[-1]))[0].cpu()
         record["psnr_db"] = _psnr(own_size, truth)
+    picture = to_display(image, white=white)[0]
+    panels = [
+        Panel("before", to_display(grown, white=white)[0], "The linear reconstruction"),
+        Panel("refined", picture, "Refined: partly imagined by a model"),
+    ]
+    share = None
+    if outcome.trust is not None:
+        report = pipeline.trust(outcome.source.raw, image, outcome.trust.record)
+        share, record["trust"] = report.measured_share, report.record
+        overlay = overlay_invented(picture, share)
+        panels.append(Panel("refined_invented", overlay, "What of the refined picture is invented"))
     return outcome.adding(
         "refine",
         time.perf_counter() - started,
-        Panel("before", to_display(grown, white=white)[0], "The linear reconstruction"),
-        Panel("refined", to_display(image, white=white)[0], "Refined: partly imagined by a model"),
+        *panels,
         record=record,
         refined=refined,
+        measured_share=share,
     )
 
 
@@ -222,6 +236,8 @@ def find_people(outcome: Outcome) -> Outcome:
     started = time.perf_counter()
     panel = outcome.panel("refined") or outcome.linear
     found = people_model()(panel.picture.movedim(-1, 0).contiguous()).to("cpu")
+    if outcome.measured_share is not None:
+        found = with_support(found, outcome.measured_share)
     drawn = [
         Panel(key, draw_output(panel.picture, found, panels=[key]), f"People: {PANELS[key]}")
         for key in known_panels(found)
@@ -235,6 +251,7 @@ def find_people(outcome: Outcome) -> Outcome:
             "picture": panel.key,
             "people": len(found.people),
             "panels": [p.key for p in drawn],
+            **support_record(found),
         },
         people=found,
     )

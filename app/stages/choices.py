@@ -35,7 +35,13 @@ METHODS = ("auto", "tikhonov", "cg", "fista", "admm")
 PENALTIES = ("gcv", "sure", "discrepancy")
 #: In the order in which they are done.
 STAGES = {"trust": "Measured or invented", "refine": "Refine", "people": "People"}
-PANELS = {"keypoints": "Skeleton", "parts": "Parts", "depth": "Depth", "normals": "Normals"}
+PANELS = {
+    "keypoints": "Skeleton",
+    "parts": "Parts",
+    "depth": "Depth",
+    "normals": "Normals",
+    "support": "Measured",
+}
 
 
 @dataclass(frozen=True)

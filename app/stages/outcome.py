@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from torch import Tensor
+
 from ...imaging.refine import Refined
 from ...pose import HumanOutput
 from ..pipeline import LinearScene
@@ -32,6 +34,8 @@ class Outcome:
         What the refiner made of it.
     trust : TrustReport or None
         How far the linear reconstruction can be trusted.
+    measured_share : Tensor or None
+        How much of each pixel's contrast was measured of the best picture there is.
     people : HumanOutput or None
         Who is in the best picture there is.
     panels : tuple of Panel
@@ -51,6 +55,7 @@ class Outcome:
     linear: Panel
     refined: Refined | None = None
     trust: TrustReport | None = None
+    measured_share: Tensor | None = None
     people: HumanOutput | None = None
     panels: tuple[Panel, ...] = ()
     seconds: dict[str, float] = field(default_factory=dict)

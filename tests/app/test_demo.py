@@ -184,9 +184,29 @@ def test_people_are_drawn_panel_by_panel(virtual, monkeypatch):
     )  # fmt: skip
     vision = HumanVision([MultiTaskModel(config, seed=1)])
     monkeypatch.setattr(chain, "people_model", lambda: vision)
-    outcome = chain.find_people(chain.reconstruct(virtual, DemoSettings()))
-    assert outcome.record["people"]["panels"] == ["keypoints", "parts", "normals", "depth"]
+    linear = chain.reconstruct(virtual, DemoSettings())
+    outcome = chain.find_people(linear)
+    kinds = ["keypoints", "parts", "normals", "depth"]
+    assert outcome.record["people"]["panels"] == kinds
     assert all(panel.picture.shape == (32, 32, 3) for panel in outcome.panels)
+    # Once it is known what was measured, it is said of people too.
+    judged = chain.find_people(chain.judge(linear))
+    assert judged.record["people"]["panels"] == [*kinds, "support"]
+    (keypoints,) = judged.record["people"]["support"]["keypoints"]
+    assert len(keypoints) == 17
+
+
+def test_a_refined_picture_is_judged_where_the_linear_one_was(virtual, monkeypatch):
+    pytest.importorskip("diffusers")
+    refiner = _toy_refiner()
+    monkeypatch.setattr(chain, "refiner", lambda: refiner)
+    judged = chain.judge(chain.reconstruct(virtual, DemoSettings()))
+    outcome = chain.refine(judged)
+    trust = outcome.record["refine"]["trust"]
+    assert trust["verdict"] in ("consistent", "inconsistent", "hallucination", "miscalibration")
+    assert outcome.panel("refined_invented") is not None
+    assert outcome.measured_share.shape == outcome.panel("refined").picture.shape[:2]
+    assert not torch.equal(outcome.measured_share, judged.measured_share)
 
 
 def test_a_practice_set_calibrates_and_its_camera_fits_a_capture(tmp_path):
