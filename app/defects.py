@@ -1,10 +1,15 @@
 """Samples of raw frames that hold no light."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
-__all__ = ["Defects", "find_defects"]
+from ..calibration import Camera
+from ..imaging.solvers import SeparableFactors
+from ..imaging.trust import estimate_noise_std, estimate_prior_std, fill_missing
+
+__all__ = ["Defects", "find_defects", "predict_defects", "usable_samples"]
 
 
 @dataclass(frozen=True)
@@ -52,3 +57,59 @@ def find_defects(raw: Tensor, white_level: float) -> tuple[Defects, Tensor]:
         missing_columns=columns.nonzero().flatten().tolist(),
     )
     return defects, ~saturated & ~rows[:, None] & ~columns
+
+
+def usable_samples(camera: Camera, valid: Tensor) -> Tensor:
+    """Find the samples of a prepared capture that no defect has touched.
+
+    Parameters
+    ----------
+    camera : Camera
+        The camera.
+    valid : Tensor of bool, shape frame_shape
+        False at every defect of a raw frame.
+
+    Returns
+    -------
+    Tensor of bool, broadcastable to the prepared capture
+        False where turning, cropping or averaging has mixed a defect in.
+    """
+    if bool(valid.all()):
+        return torch.ones(1, 1, 1, dtype=torch.bool)
+    bare = replace(camera, mean_removal=False, black_level=0.0, white_level=1.0)
+    outside = bare.prepare(torch.ones(valid.shape, dtype=torch.float64))
+    return bare.prepare(valid.double()) > outside - 1e-6
+
+
+def predict_defects(
+    camera: Camera, factors: SeparableFactors, raw: Tensor, capture: Tensor
+) -> tuple[Tensor, float]:
+    """Put what the rest of a capture predicts in the place of its defects.
+
+    Parameters
+    ----------
+    camera : Camera
+        The camera.
+    factors : SeparableFactors
+        The same, factorised.
+    raw : Tensor, shape frame_shape
+        The raw frame.
+    capture : Tensor, shape (planes, height, width)
+        What was prepared from it.
+
+    Returns
+    -------
+    capture : Tensor
+        The capture; samples without a defect are as they were.
+    share : float
+        How much of it was put in, in [0, 1].
+    """
+    usable = usable_samples(camera, find_defects(raw, camera.white_level)[1]).to(capture.device)
+    if bool(usable.all()):
+        return capture, 0.0
+    noise = estimate_noise_std(capture, valid=usable)
+    filled = torch.where(usable, capture, 0.0)
+    for _ in range(2):  # the strength of the scene is not known before the gaps are closed
+        prior = estimate_prior_std(factors, filled, noise)
+        filled = fill_missing(factors, capture, usable, noise, prior)
+    return filled, float((~usable).double().mean())

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..calibration import Camera
 from ..imaging import (
+    SeparableFactors,
     SeparableOperator,
     Solution,
     Tikhonov,
@@ -20,6 +21,7 @@ from ..imaging import (
 )
 from ..imaging.capture_checks import CaptureLevels, check_capture
 from ..imaging.trust import Conformal
+from .defects import predict_defects
 from .json_numbers import json_numbers
 from .trust_record import Trust
 
@@ -46,6 +48,9 @@ class LinearSettings:
         Most iterations of the iterative methods.
     saturated_limit : float
         Largest share of saturated pixels to accept, in [0, 1].
+    fill_defects : bool
+        Whether saturated pixels and missing rows and columns are replaced by what the rest of the
+        capture predicts there, for separable cameras; else they go in as they are.
 
     Raises
     ------
@@ -58,6 +63,7 @@ class LinearSettings:
     tv_weight: float = 1e-4
     iterations: int = 100
     saturated_limit: float = 0.01
+    fill_defects: bool = False
 
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
@@ -138,17 +144,26 @@ class LinearPipeline:
                 f"method tikhonov needs a separable camera, {camera.name!r} is a "
                 f"{camera.kind} camera; choose cg, fista or admm"
             )
+        self._factors = None
+        if self.settings.fill_defects:
+            if not isinstance(self.operator, SeparableOperator):
+                raise ValueError(f"fill_defects needs a separable camera, got {camera.name!r}")
+            self._factors = SeparableFactors.of(self.operator)
         self._solve = self._solver()
 
     def __call__(self, raw: Tensor) -> LinearScene:
         """Reconstruct one raw frame of the camera's frame_shape."""
         capture = self.camera.prepare(raw).to(self.device)
+        filled = {}
+        if self._factors is not None:
+            capture, share = predict_defects(self.camera, self._factors, raw, capture)
+            filled = {"filled_share": share}
         planes, numbers = self._solve(capture)
-        return LinearScene(self.camera.to_rgb(planes).cpu(), planes.cpu(), numbers)
+        return LinearScene(self.camera.to_rgb(planes).cpu(), planes.cpu(), {**numbers, **filled})
 
     def batch(self, raws: Tensor) -> list[LinearScene]:
         """Reconstruct raw frames (batch, *frame_shape), each as if it were alone."""
-        if self.method != "tikhonov":
+        if self.method != "tikhonov" or self._factors is not None:
             return [self(raw) for raw in raws]
         planes, numbers = self._solve(self.camera.prepare(raws.to(self.device)))
         rgb, planes = self.camera.to_rgb(planes).cpu(), planes.cpu()

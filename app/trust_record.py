@@ -1,7 +1,7 @@
 """What a reconstruction's record says of how far it can be trusted."""
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ from ..imaging.trust import (
     reconstruction_variance,
     split_picture,
 )
-from .defects import Defects, find_defects
+from .defects import Defects, find_defects, usable_samples
 from .json_numbers import json_numbers
 
 __all__ = ["Trust", "TrustReport"]
@@ -149,20 +149,12 @@ class Trust:
         defects, valid = find_defects(raw, self._camera.white_level)
         like = self._factors.gains
         capture = self._camera.prepare(raw, dtype=like.dtype).to(like.device)
-        return capture, self._usable(valid).to(like.device), defects
+        return capture, usable_samples(self._camera, valid).to(like.device), defects
 
     def _rounding(self, raw: Tensor) -> float:
         """Noise of rounding to counts in captured light, below which no estimate can be right."""
         step = torch.finfo(torch.float32).eps if raw.is_floating_point() else 1.0
         return step / 12**0.5 / (self._camera.white_level - self._camera.black_level)
-
-    def _usable(self, valid: Tensor) -> Tensor:
-        """Find the samples of a prepared capture that no defect has touched."""
-        if bool(valid.all()):
-            return torch.ones(1, 1, 1, dtype=torch.bool)
-        bare = replace(self._camera, mean_removal=False, black_level=0.0, white_level=1.0)
-        outside = bare.prepare(torch.ones(valid.shape, dtype=torch.float64))
-        return bare.prepare(valid.double()) > outside - 1e-6
 
     def _evidence(
         self, capture: Tensor, usable: Tensor, planes: Tensor, least: float

@@ -22,6 +22,9 @@ def reconstruct(
     tv_weight: float = typer.Option(1e-4, help="Weight of ADMM's total variation, relative."),
     iterations: int = typer.Option(100, help="Most iterations of the iterative methods."),
     saturated_limit: float = typer.Option(0.01, help="Largest share of saturated pixels."),
+    fill_defects: bool = typer.Option(
+        False, help="Replace saturated pixels and missing rows by what the rest predicts."
+    ),
     device: str = typer.Option("cpu", help="cpu, cuda, cuda:1, ..."),
     intervals: Path | None = typer.Option(
         None, help="From `barelens calibrate intervals`: gives every sample an interval."
@@ -50,6 +53,7 @@ def reconstruct(
             tv_weight=tv_weight,
             iterations=iterations,
             saturated_limit=saturated_limit,
+            fill_defects=fill_defects,
         )
         check_names(captures)
         pipeline = LinearPipeline(

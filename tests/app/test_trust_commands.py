@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 from barelens import data
 from barelens.app.cli import cli
 from barelens.app.defects import find_defects
+from barelens.app.pipeline import LinearPipeline, LinearSettings
 from barelens.app.trust_record import Trust
 from barelens.calibration import Camera
 from barelens.imaging import Tikhonov
@@ -79,6 +80,35 @@ def test_real_self_calibrated_camera_is_said_not_to_fit():
     assert report.record["camera"]["verdict"] == ["miscalibrated"] * 4
     assert all(2 < ratio < 4 for ratio in report.record["camera"]["chi_square"])
     json.dumps(report.record, allow_nan=False)
+
+
+def test_defects_can_be_filled_before_reconstructing(simulated):
+    camera = Camera.load(simulated / "camera.safetensors")
+    raw = read_raw(simulated / "rec_6.png").to(torch.int64)
+    damaged = raw.clone()
+    damaged[100:102] = 0
+    damaged[50, 40:60] = camera.white_level
+    filling = LinearPipeline(camera, LinearSettings(fill_defects=True))
+    whole, filled, left = (
+        pipeline(one)
+        for pipeline, one in (
+            (filling, raw),
+            (filling, damaged),
+            (LinearPipeline(camera), damaged),
+        )
+    )
+    assert whole.numbers["filled_share"] == 0 < filled.numbers["filled_share"] < 0.02
+    torch.testing.assert_close(whole.rgb, LinearPipeline(camera)(raw).rgb)
+    lost, spoilt = (float((each.rgb - whole.rgb).square().mean()) for each in (filled, left))
+    assert lost < spoilt / 10
+    (batched,) = filling.batch(damaged[None])
+    torch.testing.assert_close(batched.rgb, filled.rgb)
+
+
+def test_only_a_separable_cameras_defects_are_filled():
+    camera = Camera.load(data.path("diffusercam/camera.safetensors"))
+    with pytest.raises(ValueError, match="fill_defects needs a separable camera"):
+        LinearPipeline(camera, LinearSettings(fill_defects=True))
 
 
 @pytest.mark.parametrize("kind", ["gap", "saturated"])
