@@ -188,6 +188,8 @@ class _Run:
             "skipped_steps": trainer.bad_steps,
         }
         folder = self.out / "refiner"
+        if not trainer.leads:
+            return folder
         with trainer.averaged() as averaged:
             export(averaged, folder, dtype=self.dtype, settings=recommended, provenance=provenance)
         return folder

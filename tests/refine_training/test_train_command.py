@@ -1,8 +1,11 @@
 """``barelens train refiner`` and ``barelens train distill``, as a person calls them."""
 
 import json
+import subprocess
+import sys
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 from barelens import data
@@ -43,6 +46,42 @@ def test_a_refiner_is_trained_continued_and_distilled(tmp_path):
     )
     assert distilled.exit_code == 0, distilled.output
     assert RefinerParts.load(tmp_path / "student" / "refiner").record.settings["steps"] == 2
+
+
+def _weights(folder):
+    parts = RefinerParts.load(folder)
+    return {
+        f"{kind} {name}": value
+        for kind in ("unet", "controlnet")
+        for name, value in getattr(parts, kind).state_dict().items()
+    }
+
+
+def test_two_processes_train_what_one_does(tmp_path):
+    settings = tmp_path / "toy.json"
+    settings.write_text(json.dumps({**TOY, "batch_size": 2}))
+    alone = call("refiner", "--settings", settings, "--out", tmp_path / "alone", "--threads", 1)
+    assert alone.exit_code == 0, alone.output
+    launch = (
+        *("accelerate.commands.launch", "--cpu", "--num_processes", "2", "--num_machines", "1"),
+        *("--mixed_precision", "no", "--dynamo_backend", "no", "--num_cpu_threads_per_process"),
+        *("1", "--main_process_port", "0", "-m", "barelens.app", "train", "refiner"),
+    )
+    together = subprocess.run(
+        [sys.executable, "-m", *launch, "--settings", settings, "--out", tmp_path / "two"],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert together.returncode == 0, together.stderr
+    first, second = (_weights(tmp_path / name / "refiner") for name in ("alone", "two"))
+    assert first.keys() == second.keys()
+    for name, value in first.items():
+        torch.testing.assert_close(second[name], value, rtol=1e-3, atol=1e-5, msg=name)
+    # One process writes: each step once.
+    lines = (tmp_path / "two" / "log.jsonl").read_text().splitlines()
+    assert [json.loads(line)["step"] for line in lines] == [1, 2, 2]
 
 
 @pytest.mark.parametrize(

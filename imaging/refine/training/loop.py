@@ -2,7 +2,6 @@
 
 import json
 import math
-import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -18,6 +17,7 @@ from .model import TrainingModel, trainable
 from .objectives import Objective
 from .pairs import PairSource
 from .settings import TrainingSettings
+from .stopping import stop_on_signals
 
 __all__ = ["Trainer", "TrainingError"]
 
@@ -122,8 +122,8 @@ class Trainer:
         A checkpoint is written at the end, also where the run is interrupted or asked to end.
         """
         last = self.settings.steps if until is None else min(until, self.settings.steps)
-        with _stop_on_signals() as stopping:
-            while self.step < last and not stopping():
+        with stop_on_signals() as stopping:
+            while self.step < last and not self._agreed(stopping()):
                 started = time.perf_counter()
                 numbers = self._train_step()
                 self.step += 1
@@ -136,6 +136,11 @@ class Trainer:
         if self.step % self.settings.checkpoint_every:
             self.save()
         return self.step
+
+    @property
+    def leads(self) -> bool:
+        """Whether this process is the one that writes."""
+        return bool(self._accelerator.is_main_process)
 
     def save(self) -> None:
         """Write a checkpoint."""
@@ -165,6 +170,13 @@ class Trainer:
             yield self.parts
         finally:
             self._average.restore(self._weights.values())
+
+    def _agreed(self, asked: bool) -> bool:
+        """Whether any process was asked to end: all have to end after the same step."""
+        if self._accelerator.num_processes == 1:
+            return asked
+        votes = torch.tensor(float(asked), device=self._accelerator.device)
+        return bool(self._accelerator.reduce(votes) > 0)
 
     def _restore(self, optimizer: torch.optim.Optimizer) -> None:
         found = latest_checkpoint(self.out / "checkpoints")
@@ -291,20 +303,3 @@ def _libraries() -> tuple[Any, Any]:
             "training needs accelerate and diffusers: pip install 'barelens[train]'"
         ) from error
     return accelerate, EMAModel
-
-
-@contextmanager
-def _stop_on_signals() -> Iterator[Callable[[], bool]]:
-    """Turn the first request to end into an end after the current step."""
-    received: list[int] = []
-    watched = (signal.SIGTERM, signal.SIGINT)
-    try:
-        before = [signal.signal(kind, lambda *_: received.append(1)) for kind in watched]
-    except ValueError:  # not in the main thread, which alone receives signals
-        yield lambda: False
-        return
-    try:
-        yield lambda: bool(received)
-    finally:
-        for kind, handler in zip(watched, before, strict=True):
-            signal.signal(kind, handler)
