@@ -1,9 +1,15 @@
 """Benchmark of trust: predicted standard deviations, and intervals that cover what they state."""
 
+import json
+from dataclasses import replace
+from functools import cache
+
 import torch
 from trust_cameras import PHOTOS, Bench, Draws, expose, photo
 
-from barelens.imaging import Tikhonov
+from barelens import data
+from barelens.imaging import SeparableFactors, Tikhonov
+from barelens.imaging.refine import Measurement, Refiner
 from barelens.imaging.trust import (
     Conformal,
     estimate_prior_std,
@@ -12,6 +18,8 @@ from barelens.imaging.trust import (
     reconstruction_variance,
     sample_spread,
 )
+
+NUM_REFINED = 4  # samples of the refiner, of each capture
 
 #: Moduli of errors and predicted standard deviations of each photograph's crops.
 Errors = dict[str, list[tuple[torch.Tensor, torch.Tensor]]]
@@ -55,6 +63,8 @@ def conformal(bench: Bench, draws: Draws) -> dict[str, dict[str, float]]:
     detail: dict[int, Errors] = {window: {} for window in (5, 9, 17)}
     alone: Errors = {}
     spread: Errors = {}
+    refined: Errors = {}
+    unseen = photos_unseen_by_the_refiner()
     for name in PHOTOS:
         for crop in (1.0, 0.7, 0.5):
             scene = photo(name, bench.size, crop)
@@ -71,11 +81,47 @@ def conformal(bench: Bench, draws: Draws) -> dict[str, dict[str, float]]:
             alone.setdefault(name, []).append((error, variance.std))
             mean, std = sample_spread(_posterior_samples(bench, capture, noise, prior, draws))
             spread.setdefault(name, []).append(((mean - scene).abs(), std))
+            if name in unseen:
+                samples = _refined_samples(bench, capture, solution.scene, noise, prior)
+                mean, std = sample_spread(samples)
+                # Where the model clips to black or white its samples do not differ at all.
+                std = (std.square() + variance.noise).sqrt()
+                refined.setdefault(name, []).append(((mean - scene).abs(), std))
     return {
         "closed form and local detail": _coverage(list(detail.values()), draws),
         "closed form alone": _coverage([alone], draws),
         "spread of 8 Gaussian posterior samples": _coverage([spread], draws),
+        f"spread of {NUM_REFINED} samples of the refiner": _coverage([refined], draws),
     }
+
+
+def photos_unseen_by_the_refiner() -> list[str]:
+    """Name the photographs that the shipped refiner was not trained on."""
+    sources = json.loads(data.path("refiner/train.json").read_text())["data"]["sources"]
+    trained = {source.removeprefix("skimage:").partition(".")[0] for source in sources}
+    names = {"immunohistochemistry": "ihc"}
+    return [name for name in PHOTOS if names.get(name, name) not in trained]
+
+
+@cache
+def _refiner() -> Refiner:
+    return Refiner.load(data.path("refiner/refiner.json").parent)
+
+
+def _refined_samples(
+    bench: Bench, capture: torch.Tensor, linear: torch.Tensor, noise: float, prior: float
+) -> torch.Tensor:
+    """Draw grey pictures from the shipped diffusion model with several seeds, four steps each."""
+    refiner = _refiner()
+    left, right = bench.operator.phi_left.float(), bench.operator.phi_right.float()
+    factors = SeparableFactors.of(replace(bench.operator, phi_left=left, phi_right=right))
+    measurement = Measurement(capture.float()[None, None], factors, noise, prior)
+    settings = replace(refiner.settings, steps=4, scheduler="ddim", imagination=1.0)
+    pictures = [
+        refiner(linear.float()[None, None], measurement, replace(settings, seed=seed)).image
+        for seed in range(NUM_REFINED)
+    ]
+    return torch.cat(pictures).mean(1).double()
 
 
 def _posterior_samples(
@@ -98,7 +144,7 @@ def _coverage(candidates: list[Errors], draws: Draws) -> dict[str, float]:
     """Choose a candidate and its scale on half of the photographs, and test them on the rest."""
     covered, single = [], []
     for _ in range(20):
-        names = draws.shuffled(PHOTOS)
+        names = draws.shuffled(tuple(candidates[0]))
         known, held_out = names[: len(names) // 2], names[len(names) // 2 :]
         photos = min(candidates, key=lambda errors, known=known: _disagreement(errors, known))
         error, std = _joined(photos, known)
