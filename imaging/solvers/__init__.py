@@ -1,6 +1,7 @@
 """Solvers of the linear inverse problem: closed form, iterative, and with any denoiser."""
 
 from .admm import admm_tv
+from .admm_separable import noise_weight
 from .conjugate_gradient import conjugate_gradient
 from .factors import SeparableFactors
 from .fista import ProximalMap, fista, nonnegative_prox, tv_regulariser
@@ -24,6 +25,7 @@ __all__ = [
     "choose_penalty",
     "conjugate_gradient",
     "fista",
+    "noise_weight",
     "nonnegative_prox",
     "plug_and_play",
     "total_variation",

@@ -3,9 +3,12 @@
 import torch
 from torch import Tensor
 
-from ..operators import ConvolutionOperator, LinearOperator, operator_norm
-from .admm_fourier import AdmmSettings, admm_convolution
+from ..operators import ConvolutionOperator, LinearOperator, SeparableOperator, operator_norm
+from .admm_fourier import admm_convolution
+from .admm_separable import admm_separable
+from .admm_settings import AdmmSettings
 from .conjugate_gradient import solve_symmetric
+from .factors import SeparableFactors
 from .iteration import Progress, batch_shape
 from .solution import Solution, item_norm
 from .total_variation import FiniteDifference, TotalVariationKind, shrink
@@ -17,7 +20,7 @@ def admm_tv(
     operator: LinearOperator,
     capture: Tensor,
     *,
-    weight: float,
+    weight: float | Tensor,
     kind: TotalVariationKind = "isotropic",
     nonnegative: bool = True,
     iterations: int = 100,
@@ -27,8 +30,9 @@ def admm_tv(
 ) -> Solution:
     r"""Minimise :math:`\tfrac12 \|A x - y\|^2 + w\, TV(x)`, with :math:`x \ge 0`, by ADMM.
 
-    A :class:`ConvolutionOperator` is solved exactly in the Fourier domain, with the crop to the
-    sensor split off; every other operator by a few warm-started conjugate gradients an iteration.
+    The linear step is exact for a :class:`ConvolutionOperator`, in the Fourier domain with the crop
+    to the sensor split off, and for a :class:`SeparableOperator`, in its singular vectors and the
+    cosine transform. Other operators take a few warm-started conjugate gradients an iteration.
 
     Parameters
     ----------
@@ -36,8 +40,9 @@ def admm_tv(
         The camera :math:`A`.
     capture : Tensor, shape (..., *capture_shape)
         Captures :math:`y`; no item of the batch influences another.
-    weight : float
-        :math:`w > 0`, weight of the total variation.
+    weight : float or Tensor
+        :math:`w > 0`, weight of the total variation; a tensor holds one for each image of the
+        batch and its channels, or broadcasts to that.
     kind : {"isotropic", "anisotropic"}, optional
         Form of the total variation; channels are not coupled.
     nonnegative : bool, optional
@@ -73,6 +78,8 @@ def admm_tv(
     settings = AdmmSettings(weight, kind, nonnegative, iterations, tolerance, coupling)
     if isinstance(operator, ConvolutionOperator):
         return admm_convolution(operator, capture, settings)
+    if isinstance(operator, SeparableOperator):
+        return admm_separable(SeparableFactors.of(operator), capture, settings)
     return _admm_general(operator, capture, settings, inner_iterations)
 
 
@@ -81,7 +88,7 @@ def _admm_general(
 ) -> Solution:
     """Split u = D x and w = x; the scene's quadratic is solved by conjugate gradients."""
     norm = operator_norm(operator, dtype=capture.dtype, device=capture.device)
-    coupling, tolerance = settings.coupling * norm**2, settings.tolerance
+    coupling = settings.coupling * norm**2
     gradient = FiniteDifference(operator.scene_shape)
     ndim = len(operator.scene_shape)
     axis = -ndim - 1
@@ -91,10 +98,11 @@ def _admm_general(
 
     data = operator.adjoint(capture)
     scene = torch.zeros_like(data)
+    threshold = settings.threshold(scene, coupling, axis)
     feasible, feasible_dual = scene, torch.zeros_like(data)
     differences = gradient.forward(scene)
     differences_dual = torch.zeros_like(differences)
-    progress = Progress.of(operator, capture, tolerance)
+    progress = Progress.of(operator, capture, settings.tolerance)
     progress.record(progress.capture_norm)
     for _ in range(settings.iterations):
         target = data + coupling * (
@@ -104,22 +112,16 @@ def _admm_general(
             quadratic, target, scene, item_ndim=ndim, iterations=inner_iterations
         )
         slopes = gradient.forward(scene)
-        differences = shrink(
-            slopes + differences_dual, settings.weight / coupling, settings.kind, axis
-        )
+        differences = shrink(slopes + differences_dual, threshold, settings.kind, axis)
         differences_dual = differences_dual + slopes - differences
-        moved = scene + feasible_dual
-        moved = moved.clamp_min(0) if settings.nonnegative else moved
+        moved = settings.feasible(scene + feasible_dual)
         feasible_dual = feasible_dual + scene - moved
         moved = progress.keep(moved, feasible, ndim)
-        change = item_norm(moved - feasible, ndim) if tolerance else None
+        change = settings.relative_change(moved, feasible, ndim)
         feasible = moved
         progress.record(
             item_norm(operator.forward(feasible) - capture, len(operator.capture_shape))
         )
-        if change is not None:
-            tiny = torch.finfo(feasible.dtype).tiny
-            change = change / item_norm(feasible, ndim).clamp_min(tiny)
         if not progress.advance(change):
             break
     return progress.finish(feasible)

@@ -1,35 +1,16 @@
 """ADMM for shift-invariant cameras, where every linear step is a division of spectra."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor
 
 from ..operators import ConvolutionOperator
 from ..operators.convolution import from_spectrum, to_spectrum
-from .iteration import Progress, check_iterations
+from .admm_settings import AdmmSettings
+from .iteration import Progress
 from .solution import Solution, item_norm
-from .total_variation import FiniteDifference, TotalVariationKind, shrink
+from .total_variation import FiniteDifference, shrink
 
-__all__ = ["AdmmSettings", "admm_convolution"]
-
-
-@dataclass(frozen=True)
-class AdmmSettings:
-    """The settings of :func:`admm_tv`, which documents them."""
-
-    weight: float
-    kind: TotalVariationKind
-    nonnegative: bool
-    iterations: int
-    tolerance: float
-    coupling: float
-
-    def __post_init__(self) -> None:
-        check_iterations(self.iterations, self.tolerance)
-        for name in ("weight", "coupling"):
-            if getattr(self, name) <= 0:
-                raise ValueError(f"{name} must be positive, got {getattr(self, name)}")
+__all__ = ["admm_convolution"]
 
 
 def admm_convolution(
@@ -45,7 +26,7 @@ def admm_convolution(
     Beyond the sensor the image is free, and so are slopes beyond the scene: their duals are zero
     there. Each iteration therefore only adds to the spectrum what the windows ask for.
     """
-    coupling, tolerance = settings.coupling, settings.tolerance
+    coupling = settings.coupling
     grid, ndim = operator.grid, len(operator.scene_shape)
     size, sensor_size = operator.scene_shape[-2:], operator.capture_shape[-2:]
     gradient = FiniteDifference(operator.scene_shape)
@@ -63,9 +44,10 @@ def admm_convolution(
     scene, scene_dual = capture.new_zeros(shape), capture.new_zeros(shape)
     slopes_dual = capture.new_zeros(*batch, *gradient.capture_shape)
     best = _window(scene, size)
+    threshold = settings.threshold(best, scene_weight, -ndim - 1)
     spectrum = to_spectrum(scene, grid)
 
-    progress = Progress.of(operator, capture, tolerance)
+    progress = Progress.of(operator, capture, settings.tolerance)
     progress.record(progress.capture_norm)
     for _ in range(settings.iterations):
         pushed = image + image_dual
@@ -76,13 +58,12 @@ def admm_convolution(
 
         slopes = gradient.forward(_window(scene, size))
         pushed = slopes + slopes_dual
-        split = shrink(pushed, settings.weight / scene_weight, settings.kind, -ndim - 1)
+        split = shrink(pushed, threshold, settings.kind, -ndim - 1)
         slopes_dual = pushed - split
         slope_change = gradient.adjoint(split - slopes_dual - slopes)
 
         scene_dual = scene + scene_dual
-        feasible = _window(scene_dual, size)
-        feasible = feasible.clamp_min(0) if settings.nonnegative else feasible.clone()
+        feasible = settings.feasible(_window(scene_dual, size).clone())
         scene_change = (scene_dual + scene).neg_()
         _window(scene_change, size).add_(feasible, alpha=2).add_(slope_change)
         _window(scene_dual, size).sub_(feasible)
@@ -97,10 +78,7 @@ def admm_convolution(
         image = from_spectrum(spectrum * transfer, grid, (sensor_size[0], sensor_size[1]))
 
         moved = progress.keep(feasible, best, ndim)
-        change = None
-        if tolerance:
-            tiny = torch.finfo(capture.dtype).tiny
-            change = item_norm(moved - best, ndim) / item_norm(moved, ndim).clamp_min(tiny)
+        change = settings.relative_change(moved, best, ndim)
         best = moved
         progress.record(item_norm(image - capture, len(operator.capture_shape)))
         if not progress.advance(change):

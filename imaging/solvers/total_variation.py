@@ -62,15 +62,15 @@ class FiniteDifference(LinearOperator):
         return scene
 
 
-def shrink(differences: Tensor, threshold: float, kind: TotalVariationKind, axis: int) -> Tensor:
+def shrink(differences: Tensor, threshold: Tensor, kind: TotalVariationKind, axis: int) -> Tensor:
     """Proximal map of ``threshold`` times the total variation, in terms of the differences.
 
     Parameters
     ----------
     differences : Tensor
         Differences, with the two directions along ``axis``.
-    threshold : float
-        At least 0.
+    threshold : Tensor
+        At least 0; broadcasts to the differences.
     kind : {"isotropic", "anisotropic"}
         Length of the gradient, or the sum of its components' magnitudes.
     axis : int
