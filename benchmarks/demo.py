@@ -1,13 +1,15 @@
 """The web demo: how fast it starts and answers, and what twenty visitors at once do to it.
 
-    python benchmarks/demo.py [--seconds 300] [--visitors 20]
+    python benchmarks/demo.py [--parts start answers crowd] [--seconds 300] [--visitors 20]
 
 The demo runs as `barelens demo` in a process of its own, on loopback. Each visitor reconstructs a
 bundled capture with the trust maps, waits for the zip, and starts again. Where this installation
-has a refiner or a model for people, the whole pipeline includes them; the record says which.
+has a refiner or a model for people, the whole pipeline includes them; the record says which. Parts
+that are not measured stay in the record as they were.
 """
 
 import argparse
+import json
 import socket
 import statistics
 import subprocess
@@ -15,16 +17,18 @@ import sys
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import httpx
 import psutil
 from gradio_client import Client
-from machine import describe, show, write
+from machine import RESULTS, describe, show, write
 
 from barelens.app.stages.choices import STAGES, missing_stages
+
+PARTS = ("start", "answers", "crowd")
 
 
 @contextmanager
@@ -75,6 +79,48 @@ def timed(client: Client, **arguments: Any) -> tuple[float, dict[str, Any]]:
     return time.perf_counter() - started, record
 
 
+def measure_start(starts: int = 5) -> dict[str, Any]:
+    """How long the first page takes, and what of that is Gradio."""
+    first_pages = []
+    for _ in range(starts):
+        with served() as (_, seconds, process):
+            first_pages.append((seconds, cpu_seconds(process)))
+    return {
+        "first_page_s": min(wall for wall, _ in first_pages),
+        "first_page_cpu_s": min(cpu for _, cpu in first_pages),
+        "import_gradio_s": min(gradio_seconds() for _ in range(3)),
+    }
+
+
+def measure_answers() -> dict[str, Any]:
+    """How long a lone visitor waits."""
+    with served() as (address, _, _):
+        client = Client(address, verbose=False, download_files=False)
+        first, _ = timed(client, example="fc_8", stages=[])
+        linear = [timed(client, example="fc_8", stages=[]) for _ in range(5)]
+        stages = [stage for stage in STAGES if stage not in missing_stages()]
+        timed(client, example="fc_8", stages=stages)  # loads the models
+        whole, record = timed(client, example="fc_8", stages=stages)
+    return {
+        "first_linear_s": first,
+        "linear_s": min(waited for waited, _ in linear),
+        "linear_computing_s": min(each["seconds"]["linear"] for _, each in linear),
+        "whole_s": whole,
+        "whole_stages_s": record["seconds"],
+        "not_installed": sorted(missing_stages()),
+    }
+
+
+def measure_crowd(visitors: int, seconds: float) -> dict[str, Any]:
+    """What many visitors at once do to it."""
+    with served() as (address, _, process):
+        timed(Client(address, verbose=False, download_files=False), example="fc_8")
+        before = process.memory_info().rss
+        crowded = crowd(address, visitors, seconds)
+        after = process.memory_info().rss
+    return {**crowded, "memory_mb": [round(before / 1e6), round(after / 1e6)]}
+
+
 def crowd(address: str, visitors: int, seconds: float) -> dict[str, Any]:
     """Let visitors come back again and again; count what happens to them."""
     waits: list[float] = []
@@ -109,62 +155,31 @@ def crowd(address: str, visitors: int, seconds: float) -> dict[str, Any]:
     }
 
 
-def measure(visitors: int, seconds: float) -> dict[str, Any]:
-    """Measure everything once."""
-    starts = []
-    for _ in range(2):
-        with served() as (_, to_first_page, process):
-            starts.append((to_first_page, cpu_seconds(process)))
-    with served() as (address, to_first_page, process):
-        starts.append((to_first_page, cpu_seconds(process)))
-        client = Client(address, verbose=False, download_files=False)
-        first, _ = timed(client, example="fc_8", stages=[])
-        linear = [timed(client, example="fc_8", stages=[]) for _ in range(5)]
-        stages = [stage for stage in STAGES if stage not in missing_stages()]
-        timed(client, example="fc_8", stages=stages)  # loads the models
-        whole, record = timed(client, example="fc_8", stages=stages)
-        before = process.memory_info().rss
-        crowded = crowd(address, visitors, seconds)
-        return {
-            "first_page_s": min(wall for wall, _ in starts),
-            "first_page_cpu_s": min(cpu for _, cpu in starts),
-            "import_gradio_s": min(gradio_seconds() for _ in range(3)),
-            "first_linear_s": first,
-            "linear_s": min(waited for waited, _ in linear),
-            "linear_computing_s": min(each["seconds"]["linear"] for _, each in linear),
-            "whole_s": whole,
-            "whole_stages_s": record["seconds"],
-            "not_installed": sorted(missing_stages()),
-            "crowd": crowded,
-            "memory_mb": [round(before / 1e6), round(process.memory_info().rss / 1e6)],
-        }
+def measured_before() -> dict[str, Any]:
+    """Read what earlier runs found."""
+    path = RESULTS / "demo.json"
+    record = json.loads(path.read_text()) if path.exists() else {}
+    return {part: record[part] for part in PARTS if part in record}
 
 
 def main() -> None:
     """Measure, print and write."""
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--seconds", type=float, default=300.0)
     parser.add_argument("--visitors", type=int, default=20)
     args = parser.parse_args()
-    machine = describe()
-    result = measure(args.visitors, args.seconds)
-    crowded = result["crowd"]
-    show(
-        "Web demo",
-        ("what", "measured"),
-        [
-            ("start to first page", f"{result['first_page_s']:.2f} s"),
-            ("of that computing", f"{result['first_page_cpu_s']:.2f} s"),
-            ("importing Gradio as it comes", f"{result['import_gradio_s']:.2f} s"),
-            ("very first linear result", f"{result['first_linear_s']:.2f} s"),
-            ("linear result, with zip", f"{result['linear_s']:.2f} s"),
-            ("whole pipeline", f"{result['whole_s']:.2f} s"),
-            (f"{args.visitors} visitors", str(crowded["outcomes"])),
-            ("their median wait", f"{crowded['wait_median_s'] or float('nan'):.2f} s"),
-            ("memory before and after", f"{result['memory_mb']} MB"),
-        ],
-    )
-    write("demo", {"machine": machine, **result})
+    measure: dict[str, Callable[[], dict[str, Any]]] = {
+        "start": measure_start,
+        "answers": measure_answers,
+        "crowd": lambda: measure_crowd(args.visitors, args.seconds),
+    }
+    record = measured_before()
+    for part in args.parts:
+        record[part] = {"machine": describe(), **measure[part]()}
+        rows = [(name, str(value)) for name, value in record[part].items() if name != "machine"]
+        show(f"Web demo: {part}", ("what", "measured"), rows)
+    write("demo", record)
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ class Camera:
         if tuple(raw.shape[-len(expected) :]) != tuple(expected):
             sizes = ", ".join(map(str, expected))
             raise ShapeError(f"raw must have shape (..., {sizes}), got {tuple(raw.shape)}")
-        light = (raw.to(dtype) - self.black_level) / (self.white_level - self.black_level)
+        light = (raw.to(dtype) - self.black_level).div_(self.white_level - self.black_level)
         if self.bayer:
             light = split_bayer(light, self.bayer)
         elif len(expected) == 2:

@@ -1,8 +1,10 @@
 """What a raw capture must be before it is worth reconstructing."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -63,16 +65,18 @@ def check_capture(
         white level, too many saturated pixels, or the same count everywhere.
     """
     _check_form(raw, white_level, expected_shape)
-    counts = raw.double()  # torch cannot compare its unsigned 16-bit integers
-    bad = int((~torch.isfinite(counts)).sum())
+    # As an array, because torch cannot compare its unsigned 16-bit integers.
+    counts = (raw.detach().double() if raw.is_floating_point() else raw).cpu().numpy()
+    bad = counts.size - np.count_nonzero(np.isfinite(counts)) if raw.is_floating_point() else 0
     if bad:
-        raise CaptureError(f"capture has {bad} of {counts.numel()} values NaN or infinite")
+        raise CaptureError(f"capture has {bad} of {counts.size} values NaN or infinite")
     minimum, maximum = float(counts.min()), float(counts.max())
     if maximum > white_level:
         raise CaptureError(f"capture reaches {maximum:g}, over the white level {white_level:g}")
     if minimum == maximum:
         raise CaptureError(f"capture is {maximum:g} everywhere")
-    saturated = float((counts >= white_level).double().mean())
+    full = white_level if raw.is_floating_point() else math.ceil(white_level)
+    saturated = np.count_nonzero(counts >= full) / counts.size
     if saturated > saturated_limit:
         raise CaptureError(
             f"capture is saturated in {saturated:.2%} of its pixels, over {saturated_limit:.2%}"

@@ -96,7 +96,7 @@ def to_display(
             "linear_rgb must have shape (..., 3 or 1, height, width), "
             f"got {tuple(linear_rgb.shape)}"
         )
-    if not bool(torch.isfinite(linear_rgb).all()):
+    if not bool(torch.isfinite(torch.stack(linear_rgb.aminmax())).all()):
         raise ValueError("linear_rgb must be finite, got NaN or infinity")
     if not 0 < percentile <= 100:
         raise ValueError(f"percentile must be in (0, 100], got {percentile}")
@@ -142,7 +142,8 @@ def _white_level(light: Tensor, percentile: float) -> Tensor:
     """Nearest-rank percentile of each image; torch.quantile refuses large ones."""
     values = light.flatten(-3)
     rank = math.ceil(values.shape[-1] * percentile / 100)
-    level = values.kthvalue(rank, dim=-1).values
+    brightest = values.topk(values.shape[-1] - rank + 1, sorted=False).values
+    level = brightest.amin(-1)
     largest = values.amax(-1)
     level = torch.where(level > 0, level, largest)
     # Nothing is above black: any white point shows that.

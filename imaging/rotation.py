@@ -1,6 +1,7 @@
 """Turning sensor planes by a small angle, to undo a mask mounted askew."""
 
 import math
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -40,6 +41,22 @@ def rotate(planes: Tensor, angle_deg: float) -> Tensor:
     if angle_deg == 0:
         return planes
     height, width = planes.shape[-2:]
+    turned = torch.nn.functional.grid_sample(
+        planes.reshape(1, -1, height, width),
+        _grid(height, width, angle_deg, planes.dtype, planes.device),
+        mode="bilinear",
+        padding_mode="zeros",
+        align_corners=True,
+    )
+    return turned.reshape(planes.shape)
+
+
+@lru_cache(maxsize=2)  # of large tensors; captures of one camera share one
+@torch.inference_mode(False)  # so that whoever comes next may ask for gradients
+def _grid(
+    height: int, width: int, angle_deg: float, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Find where each pixel takes its value, shape (1, height, width, 2)."""
     angle = math.radians(angle_deg)
     y = torch.arange(height, dtype=torch.float64)[:, None]
     x = torch.arange(width, dtype=torch.float64)
@@ -49,11 +66,4 @@ def rotate(planes: Tensor, angle_deg: float) -> Tensor:
     grid = torch.stack(
         [2 * source_x / max(width - 1, 1) - 1, 2 * source_y / max(height - 1, 1) - 1], dim=-1
     )
-    turned = torch.nn.functional.grid_sample(
-        planes.reshape(1, -1, height, width),
-        grid.to(planes)[None],
-        mode="bilinear",
-        padding_mode="zeros",
-        align_corners=True,
-    )
-    return turned.reshape(planes.shape)
+    return grid.to(device=device, dtype=dtype)[None]

@@ -3,12 +3,21 @@
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import TypeVar, cast
 
 import torch
 
-__all__ = ["BatchSize", "free_memory", "in_batches", "map_ahead", "out_of_memory"]
+__all__ = [
+    "BatchSize",
+    "free_memory",
+    "in_batches",
+    "map_ahead",
+    "one_thread_each",
+    "out_of_memory",
+    "thread_pool",
+]
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -30,6 +39,27 @@ def map_ahead(
             yield waiting.popleft().result()
     while waiting:
         yield waiting.popleft().result()
+
+
+@contextmanager
+def thread_pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
+    """Give a pool that drops what it has not begun when the block ends early."""
+    pool = ThreadPoolExecutor(threads, name)
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+@contextmanager
+def one_thread_each() -> Iterator[None]:
+    """Let no operation of torch use more than its own thread, because all processors are busy."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class BatchSize:

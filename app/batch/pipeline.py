@@ -3,9 +3,8 @@
 import errno
 import os
 import time
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -16,7 +15,7 @@ import torch
 from ...calibration import Camera
 from ..pipeline import LinearPipeline, LinearScene, LinearSettings
 from .captures import Capture, Source
-from .flow import BatchSize, in_batches, map_ahead
+from .flow import BatchSize, in_batches, map_ahead, one_thread_each, thread_pool
 from .ledger import Ledger, Outcome, Progress
 from .manifest import need_pyarrow
 from .sources import check_apart, open_source
@@ -37,11 +36,14 @@ class _Result:
     seconds: float
 
 
+_Steps = Generator[_Result | Outcome, None, None]
+
+
 class Pipeline:
     """Reconstruct streams of captures of one camera.
 
-    Threads read and decode ahead while the device computes and others write; memory stays
-    constant however many captures there are.
+    Threads read and decode ahead while the device computes and others write; on a processor each
+    of those that read reconstructs as well. Memory stays constant however many captures there are.
 
     Parameters
     ----------
@@ -59,10 +61,11 @@ class Pipeline:
         Whether each record says how far its scene can be trusted, which takes several times as
         long as reconstructing it.
     batch_size : int, optional
-        Captures that the device takes at once; by default what half of its free memory holds. It
-        halves whenever memory runs out.
+        Captures that the device takes at once; by default what half of its free memory holds, and
+        on a processor one in each thread. It halves whenever memory runs out.
     threads : int, optional
-        Threads that read and as many that write; by default one for each processor.
+        Threads that read; by default one for each processor. Twice as many write, which is mostly
+        waiting for the disk.
 
     Raises
     ------
@@ -98,7 +101,10 @@ class Pipeline:
             pipeline = RefiningPipeline(camera, refiner, refiner_settings, linear_settings=settings)
             self.work = RefiningWork(pipeline, trust=trust)
         self.camera = camera
-        self.size = BatchSize(prod(camera.frame_shape), self.work.linear.device, batch_size)
+        device = self.work.linear.device
+        self.size = BatchSize(prod(camera.frame_shape), device, batch_size)
+        # A processor gains nothing from batches, and most when each core has captures of its own.
+        self._spread = batch_size is None and refiner is None and device.type == "cpu"
 
     def open(self, captures: Any, *, pattern: str | None = None) -> Source:
         """Find captures of this camera, see :func:`~barelens.app.batch.open_source`."""
@@ -186,24 +192,36 @@ class Pipeline:
 
     def outcomes(self, captures: Iterable[Capture], out: Path) -> Iterator[Outcome]:
         """Reconstruct captures, write their files, and yield how each ended."""
-        with _pool(self.threads, "barelens-write") as pool:
-            steps = self._computed(captures)
-            yield from map_ahead(pool, lambda step: self._write(step, out), steps, 2 * self.threads)
+        writers = 2 * self.threads
+        advance = self._in_threads if self._spread else self._computed
+        with thread_pool(writers, "barelens-write") as pool, closing(advance(captures)) as steps:
+            yield from map_ahead(pool, lambda step: self._write(step, out), steps, 2 * writers)
 
-    def _computed(self, captures: Iterable[Capture]) -> Iterator[_Result | Outcome]:
+    def _computed(self, captures: Iterable[Capture]) -> _Steps:
         """Read ahead in threads and compute here; what fails comes as its outcome."""
-        with _pool(self.threads, "barelens-read") as pool:
+        with thread_pool(self.threads, "barelens-read") as pool:
             ahead = self.size.value + 2 * self.threads
-            loaded = map_ahead(pool, self._load, captures, ahead)
-            for step in in_batches(loaded, self._compute, self.size, Outcome):
-                if isinstance(step, Outcome):
-                    yield step
-                    continue
-                item, result = step
-                if isinstance(result, Exception):
-                    yield Outcome(item.capture.name, item.capture.origin, error=result)
-                else:
-                    yield result
+            yield from self._steps(map_ahead(pool, self._load, captures, ahead))
+
+    def _in_threads(self, captures: Iterable[Capture]) -> _Steps:
+        """Read and compute in the same thread, as many captures at once as there are threads."""
+        with one_thread_each(), thread_pool(self.threads, "barelens-compute") as pool:
+            yield from map_ahead(pool, self._step, captures, 2 * self.threads)
+
+    def _step(self, capture: Capture) -> _Result | Outcome:
+        (step,) = self._steps([self._load(capture)])
+        return step
+
+    def _steps(self, loaded: Iterable[Loaded | Outcome]) -> _Steps:
+        for step in in_batches(loaded, self._compute, self.size, Outcome):
+            if isinstance(step, Outcome):
+                yield step
+                continue
+            item, result = step
+            if isinstance(result, Exception):
+                yield Outcome(item.capture.name, item.capture.origin, error=result)
+            else:
+                yield result
 
     def _load(self, capture: Capture) -> Loaded | Outcome:
         try:
@@ -233,16 +251,6 @@ class Pipeline:
                 raise  # a full or lost disk ends the run
             return Outcome(capture.name, capture.origin, error=error.with_traceback(None))
         return Outcome(capture.name, capture.origin, columns)
-
-
-@contextmanager
-def _pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
-    """Give a pool that drops what it has not begun when the block ends early."""
-    pool = ThreadPoolExecutor(threads, name)
-    try:
-        yield pool
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def reconstruct(

@@ -30,7 +30,7 @@ def batch(
     trust: bool = typer.Option(True, help="Say how far each scene can be trusted; slow."),
     refine: str | None = typer.Option(None, help="Refine too: a refiner's folder or hub id."),
     batch_size: int | None = typer.Option(None, help="Captures at once; by free memory if unset."),
-    threads: int | None = typer.Option(None, help="Readers, and as many writers."),
+    threads: int | None = typer.Option(None, help="Readers; one a processor if unset."),
     device: str = typer.Option("cpu", help="cpu, cuda, cuda:1, ..."),
     ray: str | None = typer.Option(None, help="Address of a Ray cluster; 'local' starts one."),
 ) -> None:

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..stages.choices import DemoSettings
 from .builder_tab import virtual_source
-from .guard import explained, load_gradio, upload, uploads
+from .guard import explained, upload, uploads
+from .loading import load_gradio
 
 if TYPE_CHECKING:
     from ..stages.sources import Source

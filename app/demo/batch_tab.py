@@ -6,7 +6,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..stages.choices import CAMERAS, MAX_BATCH, METHODS, DemoSettings
-from .guard import CANCELLED, explained, load_gradio, progress, upload, uploads
+from .guard import CANCELLED, as_uploaded, explained, progress, upload, uploads
+from .loading import load_gradio
 from .style import table
 
 __all__ = ["add_batch_tab", "reconstruct_all"]
@@ -17,17 +18,19 @@ def add_batch_tab() -> None:
     gr = load_gradio()
     gr.Markdown(
         f"Up to {MAX_BATCH} captures of one camera at once. A capture that cannot be used is named "
-        "and the rest go on. For more, `barelens reconstruct` has no limit."
+        "and the rest go on. For more, `barelens batch` has no limit."
     )
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
-            captures = gr.File(label="Raw captures: PNG, TIFF, NPY or DNG", file_count="multiple")
+            captures = as_uploaded(
+                gr.File(label="Raw captures: PNG, TIFF, NPY or DNG", file_count="multiple")
+            )
             camera = gr.Dropdown(
                 [(label, key) for key, (label, _) in CAMERAS.items()],
                 value="flatcam",
                 label="Camera that took them",
             )
-            record = gr.File(label="or your own camera record (.safetensors)")
+            record = as_uploaded(gr.File(label="or your own camera record (.safetensors)"))
             method = gr.Dropdown(list(METHODS), value="auto", label="Method")
             with gr.Row():
                 start = gr.Button("Reconstruct all", variant="primary")

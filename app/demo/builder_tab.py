@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .guard import explained, load_gradio, upload
+from .guard import as_uploaded, explained, upload
+from .loading import load_gradio
 from .style import figures, table
 
 if TYPE_CHECKING:
@@ -38,11 +39,13 @@ def add_builder_tab(tab: Any) -> None:
             seed = gr.Number(0, precision=0, minimum=0, label="Seed of the noise")
             again = gr.Button("Take the picture", variant="primary")
             with gr.Accordion("A picture of your own", open=False):
-                picture = gr.Image(
-                    label="Picture or webcam",
-                    sources=["upload", "webcam", "clipboard"],
-                    type="filepath",
-                    height=220,
+                picture = as_uploaded(
+                    gr.Image(
+                        label="Picture or webcam",
+                        sources=["upload", "webcam", "clipboard"],
+                        type="filepath",
+                        height=220,
+                    )
                 )
         with gr.Column(scale=7, min_width=300):
             slider = gr.ImageSlider(
@@ -53,7 +56,6 @@ def add_builder_tab(tab: Any) -> None:
             )
             pictures = gr.HTML(label="What the sensor sees, and the mask")
             numbers = gr.HTML(label="Numbers")
-    picture.preprocess = lambda payload: None if payload is None else payload.path
     inputs = [mask, feature, distance, view, light, noise, seed, picture]
     triggers = [tab.select, again.click, mask.change, seed.change, picture.change]
     triggers += [each.release for each in (feature, distance, view, light, noise)]

@@ -6,7 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from .guard import CANCELLED, explained, load_gradio, progress, upload
+from .guard import CANCELLED, as_uploaded, explained, progress, upload
+from .loading import load_gradio
 
 __all__ = ["add_calibrate_tab", "calibrate", "practice"]
 
@@ -23,7 +24,9 @@ def add_calibrate_tab() -> None:
     )
     with gr.Row():
         with gr.Column(scale=4, min_width=300):
-            archive = gr.File(label="Captures and manifest.json (.zip)", file_types=[".zip"])
+            archive = as_uploaded(
+                gr.File(label="Captures and manifest.json (.zip)", file_types=[".zip"])
+            )
             white = gr.Number(4095, label="White level: count at which the sensor saturates")
             black = gr.Number(0, label="Black level: count without light")
             bayer = gr.Dropdown(list(BAYER), value="none", label="Bayer mosaic")
@@ -45,6 +48,8 @@ def add_calibrate_tab() -> None:
         api_visibility="private",
     )
     made = make.click(
+        lambda: "Taking captures …", None, status, queue=False, api_visibility="private"
+    ).then(
         explained(practice),
         None,
         [archive, white, black, bayer, status],
@@ -96,7 +101,6 @@ def practice() -> Iterator[tuple[Any, ...]]:
     """Take a calibration set with a virtual camera and put it into the fields."""
     from ..stages.jobs import make_practice_set
 
-    yield (*[load_gradio().skip()] * 4, "Taking captures …")
     with TemporaryDirectory() as folder:
         target = Path(folder) / "practice_set.zip"
         frame = make_practice_set(target, progress())

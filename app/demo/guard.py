@@ -1,62 +1,22 @@
 """What stands between visitors and the server: paths, links, and errors in plain words."""
 
 import inspect
-import os
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import wraps
 from html import escape
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-__all__ = ["CANCELLED", "explained", "load_gradio", "progress", "refuse_links", "upload", "uploads"]
+from .loading import load_gradio
+
+__all__ = ["CANCELLED", "as_uploaded", "explained", "progress", "refuse_links", "upload", "uploads"]
 
 CANCELLED = "Cancelled: the step that is running comes to its end, the rest is left."
 
 #: What a visitor can cause, told in one line; anything else is a fault of ours.
 _THEIRS = (ValueError, TypeError, OSError, ImportError, MemoryError)
-
-
-def load_gradio() -> Any:
-    """Import Gradio with all its reporting to the outside turned off.
-
-    Raises
-    ------
-    ImportError
-        It is not installed.
-    """
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    os.environ["HF_HUB_DISABLE_TELEMETRY"] = "1"
-    try:
-        with _without_stubs():
-            import gradio
-    except ImportError as error:
-        raise ImportError("the web demo needs Gradio: pip install 'barelens[demo]'") from error
-    return gradio
-
-
-@contextmanager
-def _without_stubs() -> Iterator[None]:
-    """Keep Gradio from writing type stubs into its own folder, which is half of its import.
-
-    It writes one for each component whose source file :func:`inspect.getfile` finds.
-    """
-    if "gradio" in sys.modules:
-        yield
-        return
-    getfile: Any = inspect.getfile
-
-    def found(thing: Any) -> str:
-        if isinstance(thing, type) and thing.__module__.startswith("gradio."):
-            raise OSError("no stubs")
-        return str(getfile(thing))
-
-    inspect.getfile = found  # type: ignore[assignment]
-    try:
-        yield
-    finally:
-        inspect.getfile = getfile
 
 
 def explained(handler: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,28 +77,47 @@ def upload(payload: Any) -> Path | None:
     return path
 
 
+def as_uploaded(field: Any) -> Any:
+    """Let a field hand files on as they were uploaded, for the stages to decode with their limits.
+
+    Gradio would decode pictures itself, and leave an empty file behind for every other.
+    """
+
+    def paths(payload: Any) -> Any:
+        if payload is None:
+            return None
+        files = getattr(payload, "root", None)
+        return payload.path if files is None else [file.path for file in files]
+
+    field.preprocess = paths
+    return field
+
+
 def uploads(payload: Any) -> list[Path]:
     """Give the paths of several uploaded files."""
     found = [upload(each) for each in payload or []]
     return [path for path in found if path is not None]
 
 
-def refuse_links(blocks: Any) -> None:
-    """Keep Gradio from fetching what a visitor's request links to in place of an upload."""
-    for block in blocks.blocks.values():
-        if hasattr(block, "async_move_resource_to_block_cache"):
-            block.async_move_resource_to_block_cache = _local_only(
-                block.async_move_resource_to_block_cache
-            )
+def refuse_links() -> None:
+    """Keep Gradio from fetching what a visitor's request links to in place of an upload.
+
+    This holds for every page of the process, because Gradio makes a visitor's own copies of fields
+    whenever it changes them.
+    """
+    block: Any = import_module("gradio.blocks").Block
+    move = block.async_move_resource_to_block_cache
+    if move.__module__ != __name__:  # else done before
+        block.async_move_resource_to_block_cache = _local_only(move)
 
 
-def _local_only(move: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    async def local(source: Any) -> Any:
+def _local_only(move: Callable[..., Any]) -> Callable[..., Any]:
+    async def local(block: Any, source: Any) -> Any:
         if "://" in str(source):
             raise load_gradio().Error(
                 "Links are not fetched: upload the file.", print_exception=False
             )
-        return await move(source)
+        return await move(block, source)
 
     return local
 

@@ -6,7 +6,8 @@ from .api import add_api
 from .batch_tab import add_batch_tab
 from .builder_tab import add_builder_tab
 from .calibrate_tab import add_calibrate_tab
-from .guard import load_gradio, refuse_links
+from .guard import refuse_links
+from .loading import app_at_launch_only, load_gradio
 from .reconstruct_tab import add_reconstruct_tab
 from .style import HEADER
 
@@ -47,12 +48,14 @@ def build_demo() -> Any:
         For :func:`~barelens.app.demo.serve`, or to be mounted in a larger application.
     """
     gr = load_gradio()
-    page = gr.Blocks(
-        title="barelens: pictures without a lens",
-        analytics_enabled=False,
-        delete_cache=(DELETE_EVERY, DELETE_AFTER),
-    )
-    with page:
+    with (
+        app_at_launch_only(),
+        gr.Blocks(
+            title="barelens: pictures without a lens",
+            analytics_enabled=False,
+            delete_cache=(DELETE_EVERY, DELETE_AFTER),
+        ) as page,
+    ):
         add_api()  # first, because events of the page would take the endpoints' names
         gr.HTML(HEADER)
         with gr.Tabs():
@@ -66,5 +69,5 @@ def build_demo() -> Any:
                 add_batch_tab()
             with gr.Tab("About"):
                 gr.Markdown(ABOUT)
-    refuse_links(page)
+    refuse_links()
     return page

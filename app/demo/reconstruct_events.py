@@ -8,7 +8,8 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 from ..stages.choices import PANELS, STAGES, DemoSettings
-from .guard import load_gradio, progress, upload
+from .guard import progress, upload
+from .loading import load_gradio
 from .style import figures, table
 
 if TYPE_CHECKING:

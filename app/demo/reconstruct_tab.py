@@ -11,8 +11,9 @@ from ..stages.choices import (
     STAGES,
     missing_stages,
 )
-from .guard import CANCELLED, explained, load_gradio
+from .guard import CANCELLED, as_uploaded, explained
 from .links import SHARE_LINK, restored
+from .loading import load_gradio
 from .reconstruct_events import BEFORE_REFINING, OWN_CAMERA, SOURCES, reconstruct, shown_panels
 
 __all__ = ["add_reconstruct_tab"]
@@ -60,20 +61,25 @@ def _choose_source() -> dict[str, Any]:
         info="Taken with cameras that have a mask or a diffuser in place of a lens.",
     )
     with gr.Group(visible=False) as own:
-        capture = gr.File(label="Raw capture: PNG, TIFF, NPY or DNG", file_count="single")
+        capture = as_uploaded(
+            gr.File(label="Raw capture: PNG, TIFF, NPY or DNG", file_count="single")
+        )
         camera = gr.Dropdown(
             [(label, key) for key, (label, _) in CAMERAS.items()]
             + [("My own camera record", OWN_CAMERA)],
             value="flatcam",
             label="Camera that took it",
         )
-        record = gr.File(label="Camera record (.safetensors)", file_count="single", visible=False)
+        with gr.Group(visible=False) as own_camera:
+            record = as_uploaded(gr.File(label="Camera record (.safetensors)", file_count="single"))
     with gr.Group(visible=False) as virtual:
-        picture = gr.Image(
-            label="Picture, to be taken by a virtual lensless camera",
-            sources=["upload", "webcam", "clipboard"],
-            type="filepath",
-            height=260,
+        picture = as_uploaded(
+            gr.Image(
+                label="Picture, to be taken by a virtual lensless camera",
+                sources=["upload", "webcam", "clipboard"],
+                type="filepath",
+                height=260,
+            )
         )
     source.change(
         lambda kind: [gr.update(visible=kind == each) for each in SOURCES],
@@ -85,11 +91,10 @@ def _choose_source() -> dict[str, Any]:
     camera.change(
         lambda key: gr.update(visible=key == OWN_CAMERA),
         camera,
-        record,
+        own_camera,
         queue=False,
         api_visibility="private",
     )
-    picture.preprocess = _as_uploaded
     return {
         "source": source,
         "example": example,
@@ -98,11 +103,6 @@ def _choose_source() -> dict[str, Any]:
         "record": record,
         "picture": picture,
     }
-
-
-def _as_uploaded(payload: Any) -> str | None:
-    """Hand a picture on as it was uploaded, for the stages to decode with their limits."""
-    return None if payload is None else payload.path
 
 
 def _choose_settings() -> dict[str, Any]:

@@ -4,10 +4,11 @@ import os
 import shutil
 import tempfile
 import threading
+from importlib import import_module
 from typing import Any
 
 from ..stages.choices import MAX_UPLOAD_MB
-from .guard import load_gradio
+from .loading import app_at_launch_only, load_gradio
 from .page import build_demo
 from .style import CSS, HEAD, make_theme
 
@@ -40,7 +41,8 @@ def launch(page: Any, *, host: str, port: int | None, workers: int = 1) -> str:
     ImportError
         What serves MCP is missing or does not fit.
     """
-    page.queue(max_size=QUEUE_LENGTH, default_concurrency_limit=workers)
+    with app_at_launch_only():
+        page.queue(max_size=QUEUE_LENGTH, default_concurrency_limit=workers)
     _, address, _ = page.launch(
         server_name=host,
         server_port=port,
@@ -90,4 +92,5 @@ def warm() -> None:
     from ..stages.choices import DemoSettings
     from ..stages.sources import example
 
+    import_module("pandas")  # with which Gradio keeps account of events
     reconstruct(example("fc_8"), DemoSettings())

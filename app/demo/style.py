@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from html import escape
 from typing import TYPE_CHECKING, Any
 
-from .guard import load_gradio
+from .loading import load_gradio
 
 if TYPE_CHECKING:
     from ..stages.panel import Panel
@@ -47,9 +47,12 @@ CSS = """
 .figures figcaption { padding: .3rem 0; color: var(--body-text-color-subdued); line-height: 1.4; }
 .compare label { position: static !important; border: 0 !important; background: none !important;
   color: var(--body-text-color) !important; font-weight: 400; }
+.compare .icon-wrap { color: white !important; }
+.dark .compare .icon-wrap { color: var(--neutral-950) !important; }
 .report { width: 100%; height: 70vh; border: 1px solid var(--border-color-primary);
   border-radius: 8px; background: white; }
 .status { min-height: 1.6rem; }
+body:not(.dark) { --color-accent: var(--primary-600); }
 :focus-visible { outline: 3px solid var(--primary-500) !important; outline-offset: 2px; }
 @media (max-width: 640px) {
   .tab-container button { padding: 0 .45rem !important; font-size: .85rem !important; }
@@ -104,6 +107,10 @@ def make_theme() -> Any:
         body_text_color_subdued_dark="*neutral_300",
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_300",
+        # White on the theme's own blue is too faint to be read by everybody.
+        button_primary_background_fill="*primary_600",
+        button_primary_background_fill_hover="*primary_700",
+        checkbox_label_background_fill_selected="*primary_600",
     )
 
 

@@ -104,18 +104,24 @@ def write_tiff16(
     check_floating(image, "image")
     if not white > black:
         raise ValueError(f"white must be above black={black}, got {white}")
-    if not bool(torch.isfinite(image).all()):
+    values = image.detach().double().cpu().numpy()
+    if not np.isfinite(values).all():
         raise ValueError("image must be finite, got NaN or infinity")
-    levels = ((image.detach().double() - black) * (65535 / (white - black))).round()
+    levels = values - black
+    levels *= 65535 / (white - black)
+    np.rint(levels, out=levels)
     record = {
         "format": TIFF16_FORMAT,
         "format_version": TIFF16_VERSION,
         "black": float(black),
         "white": float(white),
     }
-    write_tiff(path, levels.clamp(0, 65535).to(torch.uint16), record=record)
+    stored = torch.from_numpy(levels.clip(0, 65535).astype(np.uint16))
+    write_tiff(path, stored, record=record)
     return Clipped(
-        below=int((levels < 0).sum()), above=int((levels > 65535).sum()), total=levels.numel()
+        below=int(np.count_nonzero(levels < 0)),
+        above=int(np.count_nonzero(levels > 65535)),
+        total=levels.size,
     )
 
 

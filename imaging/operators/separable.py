@@ -131,7 +131,7 @@ class MeanRemoval(LinearOperator):
         """Remove the row and column means; the shape (..., height, width) stays."""
         check_shape(scene, self.shape, "scene")
         column_free = scene - scene.mean(-2, keepdim=True)
-        return column_free - column_free.mean(-1, keepdim=True)
+        return column_free.sub_(column_free.mean(-1, keepdim=True))  # in its own memory
 
     def adjoint(self, capture: Tensor) -> Tensor:
         """Do the same as :meth:`forward`: the projection is symmetric."""

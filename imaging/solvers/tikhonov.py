@@ -120,10 +120,11 @@ class Tikhonov:
             penalty = self._penalty.expand(capture.shape[:-2])
         else:
             penalty = self._choose(spectral)
+        inverse = self._inverse_filter(penalty) if self._filter is None else self._filter
         energy = spectral.coefficients.square().sum((-2, -1)) + spectral.unreachable
         largest = self.factors.gains.amax((-2, -1)).square()
         return TikhonovSolution(
-            scene=self.factors.synthesise(self._inverse_filter(penalty) * coefficients),
+            scene=self.factors.synthesise(inverse * coefficients),
             penalty=penalty,
             relative_penalty=penalty / largest,
             residual=(spectral.residual_energy(penalty) / energy).sqrt(),

@@ -1,8 +1,16 @@
-"""The web demo, served once for all tests that visit it."""
+"""The web demo, served once for all tests that visit it, and a browser to visit it with."""
 
 import socket
+from pathlib import Path
 
 import pytest
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--no-sandbox", "--disable-gpu", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync", "--no-first-run",
+    "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream",  # a webcam
+]  # fmt: skip
 
 
 @pytest.fixture(scope="session")
@@ -27,3 +35,15 @@ def demo_address(demo_page):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     return launch(demo_page, host="127.0.0.1", port=port)
+
+
+@pytest.fixture(scope="module")  # Playwright's event loop is in the way of other tests'
+def browser():
+    """A real browser without a window."""
+    playwright = pytest.importorskip("playwright.sync_api")
+    if not CHROMIUM.exists():
+        pytest.skip(f"no browser at {CHROMIUM}")
+    with playwright.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield started
+        started.close()

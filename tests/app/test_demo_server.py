@@ -99,6 +99,13 @@ def test_no_link_is_fetched(demo_address):
     assert visits == []
 
 
+def test_no_copy_of_a_field_fetches_a_link(demo_page):
+    gradio = pytest.importorskip("gradio")
+    copy = gradio.File(render=False)  # as Gradio makes for a visitor whose page it changed
+    with pytest.raises(gradio.Error, match="Links are not fetched"):
+        asyncio.run(copy.async_move_resource_to_block_cache("http://127.0.0.1:9/capture.png"))
+
+
 def test_too_large_an_upload_is_refused_before_it_is_kept(demo_address):
     content = {"files": ("large.npy", bytes(65 * 1024**2))}
     answer = httpx.post(f"{demo_address}gradio_api/upload", files=content, timeout=60)

@@ -43,6 +43,34 @@ def test_a_batch_equals_a_loop(camera, frames, method):
         assert scene.numbers["residual"] == pytest.approx(wanted.numbers["residual"], rel=1e-3)
 
 
+def test_on_processors_each_thread_takes_captures_of_its_own(camera, frames, tmp_path, monkeypatch):
+    pipeline = Pipeline(camera, trust=False, threads=3)
+    compute, seen, meeting = pipeline.work.compute, [], threading.Barrier(3, timeout=30)
+
+    def watched(raws):
+        seen.append((len(raws), torch.get_num_threads()))
+        meeting.wait()
+        return compute(raws)
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        monkeypatch.setattr(pipeline.work, "compute", watched)
+        assert pipeline.run(frames, tmp_path / "good").done == len(frames) == 12
+        assert seen == [(1, 1)] * 12
+        assert torch.get_num_threads() == 2
+        monkeypatch.undo()
+        monkeypatch.setattr(pipeline.work, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            pipeline.run(frames, tmp_path / "full")
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
 def test_files_and_record_are_those_of_one_file(camera, write_frames, tmp_path):
     folder = write_frames(tmp_path / "in", 3)
     out, alone = tmp_path / "out", tmp_path / "alone"
