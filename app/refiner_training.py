@@ -82,7 +82,10 @@ def train_refiner(
         transform = _camera_transform(settings)
     parts = build_parts(settings, capture_size=capture_size, transform=transform)
     objective = DenoisingObjective(
-        parts, preview_weight=settings.preview_weight, balanced=settings.balanced
+        parts,
+        preview_weight=settings.preview_weight,
+        balanced=settings.balanced,
+        edge_weight=settings.edge_weight,
     )
     # One step of a model that predicts pictures gives the mean of all that fit.
     recommended = {"scheduler": "ddim", "steps": 1} if settings.model.base is None else {}
@@ -211,6 +214,7 @@ def make_pairs(
         CachedPairs,
         CapturePairs,
         PictureFolder,
+        SelectedPairs,
         SimulatedPairs,
         difuzcam_entries,
         find_pictures,
@@ -229,10 +233,11 @@ def make_pairs(
             conditioning=settings.model.conditioning,
             side=_picture_side(cameras[0], settings),
             seed=None if validation else settings.seed,
+            start=settings.model.start,
             report=report,
         )
     pictures = find_pictures(wanted.sources) if wanted.sources else []
-    pairs = SimulatedPairs(
+    pairs: PairSource = SimulatedPairs(
         settings.validation_pairs if validation else wanted.number,
         wanted.side,
         seed=settings.seed + validation,
@@ -241,10 +246,13 @@ def make_pairs(
         num_cameras=wanted.num_cameras,
         render_share=wanted.render_share,
         real_share=wanted.real_share,
+        start=settings.model.start,
     )
-    if cache is None:
+    if cache is not None:
+        pairs = CachedPairs(pairs, cache / ("validation" if validation else "training"))
+    if validation or wanted.largest_coarse_error is None:
         return pairs
-    return CachedPairs(pairs, cache / ("validation" if validation else "training"))
+    return SelectedPairs(pairs, wanted.largest_coarse_error)
 
 
 def load_camera(source: str) -> Camera:

@@ -8,7 +8,7 @@ from typing import Any, Literal, get_args
 
 from ..files import write_json
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "RECORD_FILE", "RefinerRecord"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "RECORD_FILE", "RefinerRecord", "StartKind"]
 
 FORMAT = "barelens.refiner"
 FORMAT_VERSION = 1
@@ -16,6 +16,7 @@ RECORD_FILE = "refiner.json"
 
 Conditioning = Literal["capture", "linear"]
 Space = Literal["latent", "pixel"]
+StartKind = Literal["linear", "total_variation"]
 Prediction = Literal["epsilon", "v_prediction", "sample"]
 
 
@@ -32,6 +33,9 @@ class RefinerRecord:
         Whether the UNet works on latents of ``vae/`` or on pictures, as sRGB in [-1, 1], at once.
     prediction : {"epsilon", "v_prediction", "sample"}
         What the UNet predicts.
+    start : {"linear", "total_variation"}
+        Whether refining starts from the linear reconstruction or from one by total variation, see
+        :class:`~barelens.imaging.refine.start.Start`. A model of captures starts from the former.
     patch, residual_scale, smoothing, folded_conditioning
         Of the :class:`~barelens.imaging.refine.pixel_space.PixelSpace` of a pixel-space model.
     size : tuple of int or None
@@ -52,6 +56,7 @@ class RefinerRecord:
     conditioning: Conditioning
     space: Space
     prediction: Prediction = "epsilon"
+    start: StartKind = "linear"
     patch: int = 1
     residual_scale: float | None = None
     smoothing: float = 0.0
@@ -66,10 +71,13 @@ class RefinerRecord:
             ("conditioning", Conditioning),
             ("space", Space),
             ("prediction", Prediction),
+            ("start", StartKind),
         ):
             if getattr(self, name) not in get_args(kind):
                 known = ", ".join(get_args(kind))
                 raise ValueError(f"{name} must be one of {known}; got {getattr(self, name)!r}")
+        if self.conditioning == "capture" and self.start != "linear":
+            raise ValueError("a model of captures has the start 'linear'")
         if self.space == "latent" and (self.patch, self.residual_scale) != (1, None):
             raise ValueError("patch and residual_scale are for the space 'pixel'")
         if self.size is not None:

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .conditioning import condition, from_model_range, to_model_range, white_level
+from .conditioning import from_model_range, to_model_range
 from .control import CaptureControlNet
 from .denoiser import Control
 from .measurement import Measurement, Tether
@@ -16,6 +16,7 @@ from .parts import RefinerParts
 from .resample import resize
 from .sampling import Sampler
 from .settings import RefinerSettings
+from .start import Start
 
 __all__ = ["Refined", "Refiner"]
 
@@ -130,13 +131,14 @@ class Refiner:
         """
         settings = settings or self.settings
         linear = measurement.check_linear(linear)
-        white = white_level(linear)
+        start = Start.of(self.parts.record.start, linear, measurement)
+        white = start.white
         size = self.picture_size((linear.shape[-2], linear.shape[-1]), settings)
         tether = Tether(measurement, size, white)
         picture = self.sample(
-            self._conditioning(linear, measurement, white, size),
+            self._conditioning(start, size),
             settings,
-            linear=to_model_range(resize(linear, size), white),
+            linear=to_model_range(resize(start.picture, size), white),
             correction=tether.correct,
             controls=controls,
         )
@@ -191,15 +193,10 @@ class Refiner:
         height, width = (-(-side // multiple) * multiple for side in scene_size)
         return height, width
 
-    def _conditioning(
-        self, linear: Tensor, measurement: Measurement, white: Tensor, size: tuple[int, int]
-    ) -> Tensor:
+    def _conditioning(self, start: Start, size: tuple[int, int]) -> Tensor:
         if self.parts.record.conditioning == "capture":
-            return self._transformed(measurement.capture)
-        described = condition(
-            linear, measurement.factors, measurement.noise_std, measurement.prior_std, white=white
-        )
-        return resize(described, size)
+            return self._transformed(start.measurement.capture)
+        return resize(start.conditioning(), size)
 
     @torch.no_grad()
     def _transformed(self, capture: Tensor) -> Tensor:

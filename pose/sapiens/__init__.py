@@ -5,7 +5,9 @@ from .checkpoint import load_checkpoint, save_checkpoint
 from .heads import DeconvHead
 from .licence import LICENCES, LicenceNotice
 from .model import HumanModel
-from .multitask import MultiTaskConfig, MultiTaskModel, load_multitask, save_multitask
+from .multitask import MultiTaskModel, load_multitask, save_multitask
+from .multitask_config import MultiTaskConfig
+from .pyramid import PyramidConfig, PyramidTransformer
 from .rope_vit import RopeVisionTransformer
 from .shuffle_heads import Pointmap, PointmapHead, ShuffleHead
 from .sizes import BACKBONES, BACKBONES_V2, RopeViTConfig, ViTConfig
@@ -26,6 +28,8 @@ __all__ = [
     "MultiTaskModel",
     "Pointmap",
     "PointmapHead",
+    "PyramidConfig",
+    "PyramidTransformer",
     "RopeViTConfig",
     "RopeVisionTransformer",
     "ShuffleHead",

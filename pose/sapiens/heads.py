@@ -14,8 +14,8 @@ _DECONV_PADDING = {2: (0, 0), 3: (1, 1), 4: (1, 0)}
 class DeconvHead(nn.Module):
     """Transposed convolutions, convolutions, and a last one to the outputs.
 
-    Every layer but the last is followed by InstanceNorm without learnt gains, which is why the
-    published files hold no tensors for it, and by SiLU.
+    Every layer but the last is followed by a norm and by SiLU. The published heads' norm is
+    InstanceNorm without learnt gains, which is why their files hold no tensors for it.
 
     Parameters
     ----------
@@ -29,6 +29,8 @@ class DeconvHead(nn.Module):
         Kernel sizes; 4 and 1 throughout where not given.
     final_kernel : int
         Kernel size of the last layer.
+    norm : callable, optional
+        Makes the norm of a number of channels.
     """
 
     def __init__(
@@ -42,6 +44,7 @@ class DeconvHead(nn.Module):
         deconv_kernels: Sequence[int] | None = None,
         conv_kernels: Sequence[int] | None = None,
         final_kernel: int = 1,
+        norm: Callable[[int], nn.Module] = nn.InstanceNorm2d,
     ) -> None:
         super().__init__()
         self.final = final
@@ -50,10 +53,10 @@ class DeconvHead(nn.Module):
         layers: list[nn.Module] = []
         channels = in_channels
         for width, kernel in zip(deconv, kernels, strict=True):
-            layers += [_deconv(channels, width, kernel), nn.InstanceNorm2d(width), nn.SiLU()]
+            layers += [_deconv(channels, width, kernel), norm(width), nn.SiLU()]
             channels = width
         self.deconv_layers = nn.Sequential(*layers)
-        self.conv_layers = conv_stack(channels, conv, conv_kernels or [1] * len(conv))
+        self.conv_layers = conv_stack(channels, conv, conv_kernels or [1] * len(conv), norm=norm)
         channels = conv[-1] if conv else channels
         last = nn.Conv2d(channels, out_channels, final_kernel, padding=final_kernel // 2)
         self.add_module(final, last)

@@ -4,7 +4,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -13,14 +13,14 @@ from torch import Tensor, nn
 from ..labels import KeypointLayout, PartLabels, named_layout, named_parts
 from .heads import DeconvHead
 from .model import HumanModel
-from .sizes import ViTConfig
+from .multitask_config import MultiTaskConfig
+from .pyramid import PyramidTransformer, Residual, group_norm
 from .stored import CheckpointError, read_state_dict, write_state_dict
 from .tasks import Task
 from .vit import VisionTransformer
 
 __all__ = [
     "MULTITASK_FORMAT",
-    "MultiTaskConfig",
     "MultiTaskModel",
     "build_multitask",
     "load_multitask",
@@ -36,75 +36,6 @@ _OUTPUTS: dict[Task, str] = {
     "depth": "depth",
     "normal": "normals",
 }
-
-
-@dataclass(frozen=True)
-class MultiTaskConfig:
-    """Settings of a :class:`MultiTaskModel`.
-
-    Attributes
-    ----------
-    keypoints : tuple of str
-        Name of each keypoint, in the manner of COCO: ``left_`` and ``right_`` trade places in a
-        mirror.
-    parts : tuple of str
-        Name of each class of body parts, the background first.
-    image_size : (int, int)
-        Height and width of the crops of people in pixels.
-    patch_size, embed_dim, depth, num_heads, feedforward_dim : int
-        As in :class:`ViTConfig`.
-    pose_channels, parts_channels, depth_channels, normals_channels : tuple of int
-        Channels after each transposed convolution of a head; each doubles the size, so that two
-        of them give maps of a quarter of ``image_size`` with patches of 16.
-    head_channels : int
-        Channels of the last hidden layer of every head.
-    """
-
-    keypoints: tuple[str, ...]
-    parts: tuple[str, ...]
-    image_size: tuple[int, int] = (256, 192)
-    patch_size: int = 16
-    embed_dim: int = 192
-    depth: int = 12
-    num_heads: int = 3
-    feedforward_dim: int = 768
-    pose_channels: tuple[int, ...] = (128, 128)
-    parts_channels: tuple[int, ...] = (128, 128)
-    depth_channels: tuple[int, ...] = (128, 128)
-    normals_channels: tuple[int, ...] = (128, 128)
-    head_channels: int = 128
-
-    def __post_init__(self) -> None:
-        for name in ("keypoints", "parts"):
-            names = getattr(self, name)
-            if not names or len(set(names)) != len(names):
-                raise ValueError(f"{name} must hold different names, got {names}")
-        if any(side % self.patch_size for side in self.image_size):
-            raise ValueError(
-                f"image_size must be a multiple of patch_size={self.patch_size}, got "
-                f"{self.image_size}"
-            )
-
-    @classmethod
-    def from_record(cls, record: Mapping[str, Any]) -> "MultiTaskConfig":
-        """Read settings from JSON data, in which tuples are lists."""
-        settings: dict[str, Any] = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in record.items()
-        }
-        return cls(**settings)
-
-    @property
-    def backbone(self) -> ViTConfig:
-        """Settings of the shared transformer."""
-        return ViTConfig(
-            self.embed_dim,
-            self.depth,
-            self.num_heads,
-            self.feedforward_dim,
-            image_size=self.image_size,
-            patch_size=self.patch_size,
-        )
 
 
 class MultiTaskModel(HumanModel):
@@ -132,8 +63,8 @@ class MultiTaskModel(HumanModel):
     def __init__(self, config: MultiTaskConfig, *, seed: int = 0) -> None:
         # On "meta", so that no layer draws initial weights from the global generator.
         with torch.device("meta"):
-            heads = _heads(config)
-            backbone = VisionTransformer(config.backbone)
+            backbone = _backbone(config)
+            heads = _heads(config, backbone.embed_dim)
         super().__init__(backbone, heads, family="barelens")
         self.config = config
         self.card: dict[str, Any] = {}
@@ -239,7 +170,13 @@ def build_multitask(
     return model.to(device=device, dtype=dtype or torch.float32).eval()
 
 
-def _heads(config: MultiTaskConfig) -> dict[Task, nn.Module]:
+def _backbone(config: MultiTaskConfig) -> VisionTransformer:
+    if config.pyramid is None:
+        return VisionTransformer(config.backbone)
+    return PyramidTransformer(config.backbone, config.pyramid)
+
+
+def _heads(config: MultiTaskConfig, in_channels: int) -> dict[Task, nn.Module]:
     sizes: dict[Task, tuple[tuple[int, ...], int]] = {
         "pose": (config.pose_channels, len(config.keypoints)),
         "segmentation": (config.parts_channels, len(config.parts)),
@@ -248,11 +185,13 @@ def _heads(config: MultiTaskConfig) -> dict[Task, nn.Module]:
     }
     return {
         task: DeconvHead(
-            config.embed_dim,
+            in_channels,
             channels,
             (config.head_channels,),
             outputs,
             final="final_layer" if task == "pose" else "conv_seg",
+            conv_kernels=(config.head_kernel,),
+            norm=nn.InstanceNorm2d if config.pyramid is None else group_norm,
         )
         for task, (channels, outputs) in sizes.items()
     }
@@ -264,13 +203,16 @@ def _initialise(model: MultiTaskModel, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     model.backbone.pos_embed.normal_(std=0.02, generator=generator)  # type: ignore[operator]
     for name, module in model.named_modules():
-        if isinstance(module, nn.LayerNorm):
+        if isinstance(module, nn.LayerNorm | nn.GroupNorm):
             module.weight.fill_(1)
             module.bias.zero_()
         elif isinstance(module, nn.Linear | nn.Conv2d | nn.ConvTranspose2d):
             if module.bias is not None:
                 module.bias.zero_()
             module.weight.normal_(std=_deviation(name, module), generator=generator)
+    for module in model.modules():
+        if isinstance(module, Residual):
+            module.start_as_identity()
 
 
 def _deviation(name: str, module: nn.Module) -> float:

@@ -50,7 +50,10 @@ class VisionTransformer(nn.Module):
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Map (batch, 3, height, width) to features (batch, embed_dim, rows, columns)."""
-        patches = self.patch_embed(pixels)
+        return self.mix(self.patch_embed(pixels))
+
+    def mix(self, patches: Tensor) -> Tensor:
+        """Map projected patches (batch, embed_dim, rows, columns) to features of that shape."""
         grid = (patches.shape[-2], patches.shape[-1])
         tokens = patches.flatten(2).mT
         prefix = int(self.config.class_token)
@@ -62,7 +65,7 @@ class VisionTransformer(nn.Module):
             tokens = layer(tokens)
         if self.config.final_norm:
             tokens = self.ln1(tokens)
-        return tokens[:, prefix:].mT.unflatten(2, grid)
+        return torch.unflatten(tokens[:, prefix:].mT, 2, grid)
 
 
 class PatchEmbed(nn.Module):

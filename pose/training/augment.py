@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..labels import named_layout, named_parts
 from ..synthetic import KEYPOINTS, OUTSIDE, PARTS
@@ -16,13 +18,13 @@ from .store import LABEL_STEP, PeopleStore, StoredPerson
 __all__ = ["Batch", "BatchMaker"]
 
 Array = NDArray[Any]
-_MEAN = np.array([123.675, 116.28, 103.53], np.float32)
-_DEVIATION = np.array([58.395, 57.12, 57.375], np.float32)
+_MEAN = (123.675, 116.28, 103.53)
+_DEVIATION = (58.395, 57.12, 57.375)
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Crops with their labels on the grid of the model's maps.
+    """Crops with their labels on the grid of the model's finest maps.
 
     Attributes
     ----------
@@ -52,6 +54,11 @@ class Batch:
         """Where the person is; bool, shape (batch, 1, rows, columns)."""
         return self.parts[:, None] > 0
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the labels."""
+        return self.parts.shape[-2], self.parts.shape[-1]
+
     def to(self, device: torch.device | str) -> "Batch":
         """Return the same batch on another device."""
         return Batch(**{name: tensor.to(device) for name, tensor in vars(self).items()})
@@ -68,7 +75,7 @@ class BatchMaker:
     size : (int, int)
         Height and width of the model's crops.
     grid : (int, int)
-        Rows and columns of its maps.
+        Rows and columns of its finest maps.
     batch_size : int
         People in a batch.
     seed : int
@@ -84,28 +91,26 @@ class BatchMaker:
 
     def training(self, step: int) -> Batch:
         """Return the batch of a step, everybody changed at random."""
-        people = []
+        crops = []
         for place in range(step * self.batch_size, (step + 1) * self.batch_size):
             random = np.random.default_rng([self.seed, 1, place])
             person = self.store[self._person(place)]
             if step < self.plain_steps:
                 person = _before_plain(person, contrast=step / self.plain_steps)
-            people.append(self._crop(person, _change(random), random))
-        return _stack(people)
+            crop = self._crop(person, _change(random))
+            crops.append(replace(crop, pixels=_other_camera(random, crop.pixels)))
+        return _batch(crops)
 
     def plain(self, indices: Sequence[int]) -> Batch:
         """Return people as they are, brought to the model's size."""
-        return _stack([self._crop(self.store[index], _Change(), None) for index in indices])
+        return _batch([self._crop(self.store[index], _Change()) for index in indices])
 
     def _person(self, place: int) -> int:
         """Give everybody a turn before anybody's second."""
         epoch, turn = divmod(place, len(self.store))
-        order = np.random.default_rng([self.seed, 0, epoch]).permutation(len(self.store))
-        return int(order[turn])
+        return int(_order(len(self.store), self.seed, epoch)[turn])
 
-    def _crop(
-        self, person: StoredPerson, change: "_Change", random: np.random.Generator | None
-    ) -> dict[str, Tensor]:
+    def _crop(self, person: StoredPerson, change: "_Change") -> "_Crop":
         import cv2
 
         height, width = person.image.shape[:2]
@@ -113,38 +118,29 @@ class BatchMaker:
         image = cv2.warpAffine(
             person.image.numpy(), matrix, self.size[::-1], flags=cv2.INTER_LINEAR
         )
-        pixels = image.astype(np.float32)
-        if random is not None:
-            pixels = _other_camera(random, pixels)
+        to_labels = self._label_matrix(matrix)
+        # Nearest neighbours only copy, so that bits may pass for numbers that OpenCV can warp.
         parts, depth, normals = (
             cv2.warpAffine(
-                label,
-                self._label_matrix(matrix),
+                label.numpy().view(bits),
+                to_labels,
                 self.grid[::-1],
                 flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
-            )
-            for label in (
-                person.parts.numpy(),
-                np.nan_to_num(person.depth.float().numpy()),
-                person.normals.numpy().astype(np.float32),
+            ).view(label.numpy().dtype)
+            for label, bits in (
+                (person.parts, np.uint8),
+                (person.depth, np.uint16),
+                (person.normals, np.uint8),
             )
         )
         keypoints = person.keypoints.numpy() @ matrix[:, :2].T + matrix[:, 2]
         limit = np.array([self.size[1] - 1, self.size[0] - 1])
         inside = ((keypoints >= 0) & (keypoints <= limit)).all(axis=1)
         visibility = np.where(inside, person.visibility.numpy(), OUTSIDE)
-        normals = change.turn_normals(normals)
         if change.mirror:
             keypoints, visibility = keypoints[_FLIPPED_KEYPOINTS], visibility[_FLIPPED_KEYPOINTS]
             parts = _FLIPPED_PARTS[parts]
-        return {
-            "pixels": torch.from_numpy((pixels - _MEAN) / _DEVIATION).permute(2, 0, 1),
-            "keypoints": torch.from_numpy(keypoints).float(),
-            "visibility": torch.from_numpy(visibility.astype(np.uint8)),
-            "parts": torch.from_numpy(parts.astype(np.int64)),
-            "depth": torch.from_numpy(depth)[None],
-            "normals": torch.from_numpy(normals).permute(2, 0, 1),
-        }
+        return _Crop(image, keypoints, visibility, parts, depth, normals, change.linear())
 
     def _label_matrix(self, matrix: Array) -> Array:
         """Return the map from cells of the model's grid to stored labels."""
@@ -174,22 +170,28 @@ class _Change:
         """Return the 2x3 matrix from pixels (x, y) before to pixels after."""
         extent = np.array([before[1] - 1, before[0] - 1], float)
         wanted = np.array([after[1] - 1, after[0] - 1], float)
-        linear = self._linear() * (wanted / extent)[:, None] * self.zoom
+        linear = self.linear() * (wanted / extent)[:, None] * self.zoom
         middle = wanted * (0.5 + np.array(self.shift))
         return np.column_stack([linear, middle - linear @ (extent / 2)])
 
-    def turn_normals(self, normals: Array) -> Array:
-        """Turn normals (..., 3), whose y points up, with the picture."""
-        turned = normals.copy()
-        down = normals[..., :2] * [1, -1]
-        turned[..., :2] = down @ self._linear().T * [1, -1]
-        length = np.linalg.norm(turned, axis=-1, keepdims=True)
-        return (turned / np.maximum(length, 1e-6)).astype(np.float32)
-
-    def _linear(self) -> Array:
+    def linear(self) -> Array:
+        """Return how directions (x, y) in the picture are turned."""
         angle = np.radians(self.turn_deg)
         turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
         return turn @ np.diag([-1.0 if self.mirror else 1.0, 1.0])
+
+
+@dataclass(frozen=True, eq=False)
+class _Crop:
+    """One person of a batch, as stored but for place: normals are yet to be turned."""
+
+    pixels: Array
+    keypoints: Array
+    visibility: Array
+    parts: Array
+    depth: Array
+    normals: Array
+    turn: Array
 
 
 def _change(random: np.random.Generator) -> _Change:
@@ -203,21 +205,27 @@ def _change(random: np.random.Generator) -> _Change:
 
 
 def _other_camera(random: np.random.Generator, pixels: Array) -> Array:
-    """Change sharpness, exposure, contrast, colours and noise."""
+    """Change sharpness, exposure, contrast, colours and noise of 8-bit pixels."""
     import cv2
 
     if random.random() < 0.35:
-        pixels = cv2.GaussianBlur(pixels, (0, 0), float(random.uniform(0.3, 1.8)))
-    gains = np.exp(random.normal(0, 0.2) + random.normal(0, 0.08, 3)).astype(np.float32)
-    pixels = pixels * gains
+        deviation = len(pixels) * random.uniform(0.0015, 0.009)
+        pixels = cv2.GaussianBlur(pixels, (0, 0), float(deviation))
+    gains = np.exp(random.normal(0, 0.2) + random.normal(0, 0.08, 3))
+    levels = np.clip(np.linspace(0, 1, 256)[:, None] * gains, 0, 1)
     if random.random() < 0.5:
-        pixels = 255 * np.clip(pixels / 255, 0, 1) ** np.float32(np.exp(random.normal(0, 0.25)))
+        levels = levels ** np.exp(random.normal(0, 0.25))
+    pixels = cv2.LUT(pixels, _to_bytes(255 * levels)[None])
     if random.random() < 0.12:
-        pixels = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
+        pixels = np.repeat(_to_bytes(pixels.mean(axis=2, keepdims=True)), 3, axis=2)
     if random.random() < 0.3:
         strength = np.float32(random.uniform(1, 18))
-        pixels = pixels + strength * random.standard_normal(pixels.shape, np.float32)
-    return np.clip(pixels, 0, 255)
+        pixels = _to_bytes(pixels + strength * random.standard_normal(pixels.shape, np.float32))
+    return pixels
+
+
+def _to_bytes(values: Array) -> Array:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
 def _before_plain(person: StoredPerson, *, contrast: float) -> StoredPerson:
@@ -229,5 +237,31 @@ def _before_plain(person: StoredPerson, *, contrast: float) -> StoredPerson:
     return replace(person, image=faded.round().to(torch.uint8))
 
 
-def _stack(people: Sequence[dict[str, Tensor]]) -> Batch:
-    return Batch(**{name: torch.stack([each[name] for each in people]) for name in people[0]})
+@lru_cache(maxsize=8)
+def _order(count: int, seed: int, epoch: int) -> Array:
+    return np.random.default_rng([seed, 0, epoch]).permutation(count)
+
+
+def _batch(crops: Sequence[_Crop]) -> Batch:
+    """Stack crops, and compute for all of them at once what has to be computed."""
+    stacked = {
+        name: torch.from_numpy(np.stack([getattr(crop, name) for crop in crops]))
+        for name in _Crop.__dataclass_fields__
+    }
+    pixels = (stacked["pixels"].float() - torch.tensor(_MEAN)) / torch.tensor(_DEVIATION)
+    return Batch(
+        pixels=pixels.permute(0, 3, 1, 2).contiguous(),
+        keypoints=stacked["keypoints"].float(),
+        visibility=stacked["visibility"].to(torch.uint8),
+        parts=stacked["parts"].long(),
+        depth=stacked["depth"].float().nan_to_num()[:, None],
+        normals=_turned(stacked["normals"].float(), stacked["turn"].float()),
+    )
+
+
+def _turned(normals: Tensor, turn: Tensor) -> Tensor:
+    """Turn normals (batch, rows, columns, 3), whose y points up, and put channels first."""
+    up = torch.tensor([1.0, -1.0])  # in the picture y points down
+    full = torch.eye(3).repeat(len(turn), 1, 1)
+    full[:, :2, :2] = up[:, None] * turn * up
+    return F.normalize(torch.einsum("bij,brcj->birc", full, normals), dim=1, eps=0.5)

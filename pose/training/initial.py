@@ -19,7 +19,7 @@ _BATCHES = 16  # to learn what patches look like
 
 @torch.no_grad()
 def start_informed(model: MultiTaskModel, people: BatchMaker) -> None:
-    """Set a new model's patch embedding and positions.
+    """Set a new model's positions and, where it has one, its patch embedding.
 
     Parameters
     ----------
@@ -29,11 +29,13 @@ def start_informed(model: MultiTaskModel, people: BatchMaker) -> None:
         Whose first batches tell what patches look like.
     """
     config = model.config
+    positions = sine_positions(config.backbone.grid, config.embed_dim)
+    model.get_parameter("backbone.pos_embed").copy_(positions.flatten(0, 1)[None])
+    if config.pyramid is not None:
+        return  # convolutions find out for themselves what pictures look like
     pixels = torch.cat([people.training(step).pixels for step in range(_BATCHES)])
     weight = whitening_patches(pixels, config.patch_size, config.embed_dim)
     model.get_parameter("backbone.patch_embed.projection.weight").copy_(weight)
-    positions = sine_positions(config.backbone.grid, config.embed_dim)
-    model.get_parameter("backbone.pos_embed").copy_(positions.flatten(0, 1)[None])
 
 
 def whitening_patches(pixels: Tensor, patch_size: int, channels: int) -> Tensor:

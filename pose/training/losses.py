@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from ..synthetic import OUTSIDE
 from .augment import Batch
 
-__all__ = ["HEATMAP_SIGMA", "LossWeights", "heatmaps", "losses"]
+__all__ = ["HEATMAP_SIGMA", "LossWeights", "fit_maps", "heatmaps", "losses"]
 
 HEATMAP_SIGMA = 2.0
 """Standard deviation of a keypoint's Gaussian in cells of the heatmap, as the decoding expects."""
@@ -64,13 +64,22 @@ def losses(outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
     0 and mean absolute deviation 1 in each person, so that neither scale nor origin of the scene
     matters; ``normals`` one minus the cosine.
     """
-    outputs = {name: output.float() for name, output in outputs.items()}
+    parts, depth, normals = (
+        fit_maps(outputs[name].float(), batch.grid) for name in ("parts", "depth", "normals")
+    )
     return {
-        "pose": _pose_loss(outputs["pose"], batch),
-        "parts": _parts_loss(outputs["parts"], batch.parts),
-        "depth": _depth_loss(outputs["depth"], batch.depth, batch.mask),
-        "normals": _normals_loss(outputs["normals"], batch.normals, batch.mask),
+        "pose": _pose_loss(outputs["pose"].float(), batch),
+        "parts": _parts_loss(parts, batch.parts),
+        "depth": _depth_loss(depth, batch.depth, batch.mask),
+        "normals": _normals_loss(normals, batch.normals, batch.mask),
     }
+
+
+def fit_maps(maps: Tensor, grid: tuple[int, int]) -> Tensor:
+    """Bring maps (batch, channels, rows, columns) of a coarse head to the grid of the labels."""
+    if maps.shape[-2:] == grid:
+        return maps
+    return F.interpolate(maps, size=grid, mode="bilinear", align_corners=False)
 
 
 def _pose_loss(maps: Tensor, batch: Batch) -> Tensor:
@@ -82,14 +91,15 @@ def _pose_loss(maps: Tensor, batch: Batch) -> Tensor:
 
 
 def _parts_loss(logits: Tensor, parts: Tensor) -> Tensor:
-    cross_entropy = F.cross_entropy(logits, parts)
-    shares = logits.softmax(dim=1)
-    truth = F.one_hot(parts, logits.shape[1]).movedim(-1, 1).to(shares.dtype)
-    both = (shares * truth).sum(dim=(0, 2, 3))
-    total = (shares + truth).sum(dim=(0, 2, 3))
-    present = truth.sum(dim=(0, 2, 3)) > 0
+    logs = logits.log_softmax(dim=1)
+    of_truth = logs.gather(1, parts[:, None])
+    # By sums over classes rather than by one-hot maps, which take as long as a layer.
+    flat, classes = parts.flatten(), logits.shape[1]
+    both = logs.new_zeros(classes).index_add(0, flat, of_truth.exp().flatten())
+    pixels = torch.bincount(flat, minlength=classes)
+    total = logs.exp().sum(dim=(0, 2, 3)) + pixels
     dice = 1 - (2 * both + 1) / (total + 1)
-    return cross_entropy + dice[present].mean()
+    return dice[pixels > 0].mean() - of_truth.mean()
 
 
 def _depth_loss(depth: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:

@@ -15,10 +15,11 @@ from ..decode import decode_heatmaps
 from ..dense import class_map, normal_map
 from ..sapiens import MultiTaskModel, save_multitask
 from .augment import BatchMaker
+from .losses import fit_maps
 from .scores import Scores
 from .settings import TrainingSettings
 from .store import PeopleStore, render_shards
-from .trainer import Trainer, map_grid
+from .trainer import Trainer
 
 __all__ = ["train_human", "validate"]
 
@@ -123,7 +124,7 @@ def _means(found: list[dict[str, float]]) -> dict[str, float]:
 
 def _plain_people(settings: TrainingSettings, size: tuple[int, int], people: Path) -> BatchMaker:
     store = PeopleStore(people, settings.validation)
-    return BatchMaker(store, size, map_grid(settings, size), _VALIDATED_AT_ONCE, seed=0)
+    return BatchMaker(store, size, settings.config.map_grid(size), _VALIDATED_AT_ONCE, seed=0)
 
 
 @torch.inference_mode()
@@ -142,6 +143,7 @@ def validate(model: MultiTaskModel, people: BatchMaker) -> dict[str, float]:
         positions = points.positions * ((steps - 1) / steps)
         parts = class_map(outputs["parts"], people.grid)
         normals = normal_map(outputs["normals"], people.grid, unit=True)
+        depths = fit_maps(outputs["depth"], people.grid)
         for each in range(last - first):
             known = batch.keypoints[each][batch.visibility[each] > 0]
             if len(known):
@@ -152,5 +154,5 @@ def validate(model: MultiTaskModel, people: BatchMaker) -> dict[str, float]:
             scores.add_parts(parts[each], batch.parts[each])
             scores.add_normals(normals[each], batch.normals[each])
             depth = torch.where(batch.mask[each], batch.depth[each], torch.nan)
-            scores.add_depth(outputs["depth"][each, 0], depth[0])
+            scores.add_depth(depths[each, 0], depth[0])
     return {name: round(value, 4) for name, value in scores.summary().items()}

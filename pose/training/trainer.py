@@ -185,19 +185,12 @@ def _batches(settings: TrainingSettings, stage: Stage, people: PeopleStore) -> B
     return BatchMaker(
         people,
         size=stage.size,
-        grid=map_grid(settings, stage.size),
+        grid=settings.config.map_grid(stage.size),
         batch_size=stage.batch_size,
         # Stages must not begin with the same people, changed alike.
         seed=1000 * settings.seed + settings.stages.index(stage),
         plain_steps=settings.plain_steps,
     )
-
-
-def map_grid(settings: TrainingSettings, size: tuple[int, int]) -> tuple[int, int]:
-    """Rows and columns of the model's maps for crops of a size."""
-    config = settings.config
-    enlarged = 2 ** len(config.pose_channels)
-    return size[0] // config.patch_size * enlarged, size[1] // config.patch_size * enlarged
 
 
 def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:

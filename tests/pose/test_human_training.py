@@ -26,7 +26,7 @@ from barelens.pose.training import (
     render_shards,
     train_human,
 )
-from barelens.pose.training.augment import BatchMaker
+from barelens.pose.training.augment import BatchMaker, _batch, _Change
 from barelens.pose.training.losses import heatmaps, losses
 
 MODEL = {
@@ -40,6 +40,16 @@ MODEL = {
     "depth_channels": [16, 16],
     "normals_channels": [16, 16],
     "head_channels": 16,
+}
+PYRAMID = {
+    **MODEL,
+    "stem_channels": [8, 8, 16],
+    "stem_blocks": [0, 1, 0, 1],
+    "trunk_channels": [16, 16],
+    "pose_channels": [],
+    "parts_channels": [8],
+    "depth_channels": [],
+    "normals_channels": [],
 }
 SIZE, GRID = (64, 48), (16, 12)
 
@@ -100,6 +110,26 @@ def test_perfect_outputs_cost_nothing_and_empty_heatmaps_one(batch):
     assert 0.8 * inside < float(empty) < 1.02 * inside
 
 
+def test_the_loss_of_parts_is_cross_entropy_and_dice(batch):
+    logits = torch.randn(6, len(PARTS), *GRID, generator=torch.Generator().manual_seed(0))
+    shares, truth = logits.softmax(1), F.one_hot(batch.parts, len(PARTS)).movedim(-1, 1)
+    both, total = ((each).sum(dim=(0, 2, 3)) for each in (shares * truth, shares + truth))
+    dice = 1 - (2 * both + 1) / (total + 1)
+    wanted = F.cross_entropy(logits, batch.parts) + dice[truth.sum(dim=(0, 2, 3)) > 0].mean()
+    found = losses({**_perfect(batch), "parts": logits}, batch)["parts"]
+    torch.testing.assert_close(found, wanted)
+
+
+def test_coarse_maps_are_compared_on_the_grid_of_the_labels(batch):
+    outputs = _perfect(batch)
+    flat = torch.zeros(6, 3, *GRID)
+    flat[:, 2] = 1
+    coarse = {**outputs, "normals": flat[..., ::2, ::2], "depth": torch.zeros(6, 1, 8, 6)}
+    fine = {**outputs, "normals": flat, "depth": torch.zeros(6, 1, *GRID)}
+    for name, loss in losses(coarse, batch).items():
+        torch.testing.assert_close(loss, losses(fine, batch)[name])
+
+
 def test_neither_scale_nor_shift_of_true_depth_matters(batch):
     outputs = {**_perfect(batch), "depth": torch.randn(6, 1, *GRID)}
     moved = replace(batch, depth=3 * batch.depth + 2)
@@ -138,10 +168,10 @@ def test_turned_and_mirrored_labels_stay_with_the_picture(folder):
 def test_a_mirrored_person_has_left_and_right_exchanged(folder):
     store = PeopleStore(folder, _settings().people)
     maker = BatchMaker(store, SIZE, GRID, 1, seed=0)
-    from barelens.pose.training.augment import _Change
-
-    plain = maker._crop(store[0], _Change(), None)
-    mirrored = maker._crop(store[0], _Change(mirror=True), None)
+    plain, mirrored = (
+        {name: tensor[0] for name, tensor in vars(_batch([maker._crop(store[0], change)])).items()}
+        for change in (_Change(), _Change(mirror=True))
+    )
     flip = list(named_layout(KEYPOINTS).flip_indices)
     back = mirrored["keypoints"][flip] * torch.tensor([-1.0, 1.0]) + torch.tensor([47.0, 0.0])
     torch.testing.assert_close(back, plain["keypoints"], atol=1e-3, rtol=0)
@@ -153,8 +183,9 @@ def test_a_mirrored_person_has_left_and_right_exchanged(folder):
     assert float(cosine.median()) > 0.99
 
 
-def test_a_stopped_run_ends_with_the_same_weights_as_one_in_one_go(folder, tmp_path):
-    settings = _settings()
+@pytest.mark.parametrize("model", [MODEL, PYRAMID], ids=["plain", "pyramid"])
+def test_a_stopped_run_ends_with_the_same_weights_as_one_in_one_go(model, folder, tmp_path):
+    settings = _settings(model=model)
     store = PeopleStore(folder, settings.people)
     straight = Trainer(settings, store)
     for _ in range(settings.steps):
@@ -195,8 +226,9 @@ def test_state_of_other_settings_is_refused(folder, tmp_path):
         trainer.load(tmp_path / "broken.safetensors")
 
 
-def test_training_lowers_the_loss_and_writes_a_model_that_loads(folder, tmp_path):
-    settings = _settings(stages=(Stage(40, SIZE, 6),), log_every=10, validate_every=20)
+@pytest.mark.parametrize("model", [MODEL, PYRAMID], ids=["plain", "pyramid"])
+def test_training_lowers_the_loss_and_writes_a_model_that_loads(model, folder, tmp_path):
+    settings = _settings(model=model, stages=(Stage(40, SIZE, 6),), log_every=10, validate_every=20)
     lines = []
     path = train_human(settings, tmp_path, people=folder, report=lines.append)
     steps = [line for line in lines if "loss" in line]
@@ -205,11 +237,11 @@ def test_training_lowers_the_loss_and_writes_a_model_that_loads(folder, tmp_path
     assert [json.loads(line) for line in (tmp_path / "log.jsonl").open()] == lines[
         -len(steps) - 3 :
     ]
-    model = load_multitask(path)
-    assert model.config.keypoints == KEYPOINTS and model.config.parts == PARTS
+    trained = load_multitask(path)
+    assert trained.config.keypoints == KEYPOINTS and trained.config.parts == PARTS
     # All done: the same call only validates and writes the same file.
     again = load_multitask(train_human(settings, tmp_path, people=folder))
-    for one, other in zip(model.parameters(), again.parameters(), strict=True):
+    for one, other in zip(trained.parameters(), again.parameters(), strict=True):
         assert torch.equal(one, other)
 
 

@@ -41,6 +41,16 @@ def multi_task():
     return MultiTaskModel(config).eval()
 
 
+def multi_task_pyramid():
+    config = MultiTaskConfig(
+        ("nose", "left_eye", "right_eye"), ("Background", "Hair"), image_size=(64, 48),
+        embed_dim=16, depth=2, num_heads=2, feedforward_dim=16, stem_channels=(8, 8, 16),
+        stem_blocks=(0, 1, 0, 1), trunk_channels=(16, 8), pose_channels=(), parts_channels=(8,),
+        depth_channels=(), normals_channels=(), head_channels=8, head_kernel=3,
+    )  # fmt: skip
+    return randomised(MultiTaskModel(config))
+
+
 def randomised(model):
     generator = torch.Generator().manual_seed(0)
     for parameter in model.parameters():
@@ -53,6 +63,7 @@ CASES = {
     # One rounding to bfloat16 that falls the other way moves the output by as much.
     "v2": (second_generation, ("pointmap", "scale"), 5e-2),
     "multi-task": (multi_task, ("pose", "segmentation", "depth", "normal"), 2e-5),
+    "pyramid": (multi_task_pyramid, ("pose", "segmentation", "depth", "normal"), 2e-5),
 }
 
 

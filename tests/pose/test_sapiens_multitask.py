@@ -2,12 +2,14 @@
 
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import save_file
 
+from barelens.imaging.shapes import ShapeError
 from barelens.pose import (
     CheckpointError,
     HumanVision,
@@ -20,6 +22,7 @@ from barelens.pose import (
 from barelens.pose.formats import coco_results, openpose_record
 from barelens.pose.labels import keypoint_layout, named_layout, named_parts, part_labels
 from barelens.pose.overlay import draw_parts, draw_people
+from barelens.pose.sapiens import PyramidTransformer
 
 NAMES = ("nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip", "neck")
 PARTS = ("Background", "Hair", "Left_Hand", "Right_Hand", "Own_Part")
@@ -28,7 +31,12 @@ TINY = MultiTaskConfig(
     pose_channels=(8, 8), parts_channels=(8,), depth_channels=(8,), normals_channels=(8,),
     head_channels=8,
 )  # fmt: skip
-PIXELS = torch.randn(2, 3, 64, 48, generator=torch.Generator().manual_seed(0))
+PYRAMID = replace(
+    TINY, stem_channels=(8, 8, 16), stem_blocks=(0, 1, 0, 1), trunk_channels=(16, 8),
+    pose_channels=(), parts_channels=(8,), depth_channels=(), normals_channels=(), head_kernel=3,
+)  # fmt: skip
+GENERATOR = torch.Generator().manual_seed(0)
+PIXELS = torch.randn(2, 3, 64, 48, generator=GENERATOR)
 
 
 @torch.no_grad()
@@ -50,14 +58,64 @@ def test_one_pass_of_the_backbone_serves_all_heads():
 
 
 @torch.no_grad()
-def test_a_file_holds_the_whole_model(tmp_path):
+def test_convolutions_around_the_transformer_bring_its_features_to_a_quarter_of_the_size():
+    model = MultiTaskModel(PYRAMID)
+    assert isinstance(model.backbone, PyramidTransformer)
+    assert model.features(PIXELS).shape == (2, 8, 16, 12)
+    shapes = {name: tuple(output.shape) for name, output in model(PIXELS).items()}
+    assert shapes == {
+        "pose": (2, 6, 16, 12),
+        "parts": (2, 5, 32, 24),
+        "depth": (2, 1, 16, 12),
+        "normals": (2, 3, 16, 12),
+    }
+    assert PYRAMID.map_grid((64, 48)) == shapes["parts"][2:]
+    assert TINY.map_grid((64, 48)) == (16, 12)
+    # Sizes other than its own work; those that halve unevenly are refused.
+    assert model(torch.zeros(1, 3, 32, 80))["pose"].shape == (1, 6, 8, 20)
+    with pytest.raises(ShapeError, match=r"multiples of 16, got \(1, 3, 32, 40\)"):
+        model(torch.zeros(1, 3, 32, 40))
+
+
+@torch.no_grad()
+def test_people_of_a_batch_do_not_change_each_other():
+    for config in (TINY, PYRAMID):
+        model = MultiTaskModel(config).double()
+        for parameter in model.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=GENERATOR))
+        together = model(PIXELS.double())
+        for index in range(2):
+            for name, output in model(PIXELS[index : index + 1].double()).items():
+                torch.testing.assert_close(output[0], together[name][index])
+
+
+@torch.no_grad()
+def test_features_come_from_the_transformer_and_from_every_size_above_it():
+    model = MultiTaskModel(PYRAMID)
+    backbone = model.backbone
+    wanted = model.features(PIXELS)
+    for parameter in (
+        backbone.trunk[0].below.weight,
+        backbone.trunk[0].across.weight,
+        backbone.trunk[1].across.weight,
+    ):
+        kept = parameter.clone()
+        parameter.zero_()
+        assert not torch.allclose(model.features(PIXELS), wanted, atol=1e-3)
+        parameter.copy_(kept)
+    assert torch.equal(model.features(PIXELS), wanted)
+
+
+@pytest.mark.parametrize("config", [TINY, PYRAMID], ids=["plain", "pyramid"])
+@torch.no_grad()
+def test_a_file_holds_the_whole_model(config, tmp_path):
     path = tmp_path / "model.safetensors"
     card = {"trained_on": "nothing", "limits": ["all"]}
-    model = MultiTaskModel(TINY, seed=3).eval()
+    model = MultiTaskModel(config, seed=3).eval()
     save_multitask(model, path, card=card)
     for again in (load_multitask(path), load_checkpoint(path)):
         assert isinstance(again, MultiTaskModel)
-        assert again.config == TINY
+        assert again.config == config
         assert again.card == card
         assert not again.training
         found, wanted = again(PIXELS), model(PIXELS)
@@ -106,8 +164,26 @@ def test_settings_are_checked():
         MultiTaskConfig(("nose", "nose"), PARTS)
     with pytest.raises(ValueError, match="image_size must be a multiple"):
         MultiTaskConfig(NAMES, PARTS, image_size=(250, 192))
-    record = json.loads(json.dumps({**vars(TINY)}))
-    assert MultiTaskConfig.from_record(record) == TINY
+    for config in (TINY, PYRAMID):
+        record = json.loads(json.dumps(vars(config)))
+        assert MultiTaskConfig.from_record(record) == config
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stem_blocks": (1, 1)}, r"one number more than stem_channels, got \(1, 1\)"),
+        ({"trunk_channels": (8, 8, 8, 8)}, "no more than stem_channels"),
+        ({"trunk_channels": ()}, "trunk_channels must have one number"),
+        ({"trunk_channels": (12,)}, "trunk_channels must be multiples of 8"),
+        ({"stem_channels": (8,), "stem_blocks": (0, 0)}, "trunk_channels must have"),
+        ({"stem_channels": (), "stem_blocks": ()}, "needs stem_channels"),
+        ({"patch_size": 8}, "patch_size must be 16"),
+    ],
+)
+def test_convolutions_that_do_not_fit_are_named(changes, message):
+    with pytest.raises(ValueError, match=message):
+        MultiTaskModel(replace(PYRAMID, **changes))
 
 
 def test_the_default_model_fits_into_25_megabytes():

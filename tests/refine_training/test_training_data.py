@@ -16,7 +16,9 @@ from barelens.imaging.refine.training import (
     ModelSettings,
     Observation,
     OperatorCamera,
+    Pair,
     PictureFolder,
+    SelectedPairs,
     SimulatedPairs,
     TrainingSettings,
     difuzcam_entries,
@@ -108,7 +110,7 @@ def test_the_penalty_is_what_noise_and_prior_say():
     inverse = gains / (gains.square() + penalty[..., None, None])
     again = seen.factors.synthesise(inverse * seen.factors.analyse(seen.capture))
     torch.testing.assert_close(again, seen.planes)
-    assert seen.conditioning().shape == (1, 8, 16, 16)
+    assert seen.start("linear").conditioning().shape == (1, 8, 16, 16)
 
 
 def test_drawn_cameras_see_their_scenes():
@@ -127,6 +129,32 @@ def test_cached_pairs_are_the_same_made_and_read(tmp_path):
     torch.testing.assert_close(made.picture, read.picture, rtol=0, atol=0)
     torch.testing.assert_close(made.conditioning, read.conditioning, rtol=0, atol=0)
     torch.testing.assert_close(pairs[2].picture, read.picture, rtol=1e-3, atol=1e-3)
+
+
+class Offset:
+    """Pairs whose starts are too dark everywhere, by more each."""
+
+    def __len__(self):
+        return 4
+
+    def __getitem__(self, index):
+        conditioning = torch.zeros(8, 32, 32)
+        return Pair(torch.full((3, 32, 32), 0.1 * index - 1), conditioning)
+
+
+def test_pairs_that_are_wrong_on_the_large_scale_are_left_out():
+    pairs = SelectedPairs(Offset(), 0.15)
+    assert [float(pairs[index].picture.mean()) for index in range(len(pairs))] == pytest.approx(
+        [-1.0, -0.9]
+    )
+    with pytest.raises(ValueError, match="no pair"):
+        SelectedPairs(Offset(), -1.0)
+
+
+def test_fine_errors_alone_leave_no_pair_out():
+    checks = torch.tensor([0.5, -0.5]).repeat(32, 16)
+    pair = Pair(checks.expand(3, -1, -1), torch.full((8, 32, 32), 0.2140411))
+    assert len(SelectedPairs([pair], 0.01)) == 1
 
 
 class Numbered:

@@ -17,7 +17,7 @@ from .distill import DistillationObjective
 from .loop import Trainer, TrainingError
 from .model import TrainingModel, export
 from .objectives import DenoisingObjective, Objective
-from .pairs import CachedPairs, Pair, PairSource, SimulatedPairs
+from .pairs import CachedPairs, Pair, PairSource, SelectedPairs, SimulatedPairs
 from .pictures import PictureFolder, find_pictures
 from .procedural import render_scene
 from .settings import PRESETS, DataSettings, ModelSettings, TrainingSettings
@@ -40,6 +40,7 @@ __all__ = [
     "Pair",
     "PairSource",
     "PictureFolder",
+    "SelectedPairs",
     "SimulatedCamera",
     "SimulatedPairs",
     "Trainer",

@@ -6,11 +6,11 @@ from typing import Any
 import torch
 from torch import nn
 
-from ..conditioning import CONDITIONING_CHANNELS
 from ..control import CaptureControlNet
 from ..libraries import need_diffusers, need_transformers
 from ..parts import RefinerParts
 from ..record import RefinerRecord
+from ..start import conditioning_channels
 from ..transform import NUM_PLANES, SeparableTransform
 from .settings import ModelSettings, TrainingSettings
 
@@ -129,7 +129,8 @@ def _on_base(model: ModelSettings) -> _Base:
 
 
 def _controlnet(unet: Any, model: ModelSettings) -> Any:
-    channels = NUM_PLANES if model.conditioning == "capture" else CONDITIONING_CHANNELS
+    seen = model.conditioning
+    channels = NUM_PLANES if seen == "capture" else conditioning_channels(model.start)
     embedding = {}
     if model.base is None:
         embedding["conditioning_embedding_out_channels"] = model.embedding_channels
@@ -164,6 +165,7 @@ def _with_controlnet(base: _Base, controlnet: Any, model: ModelSettings) -> Refi
         conditioning=model.conditioning,
         space="latent" if base.vae is not None else "pixel",
         prediction=base.scheduler_config.get("prediction_type", model.prediction),
+        start=model.start,
         size=size,
         base=model.base,
         **pixels,

@@ -17,7 +17,9 @@ from ...sensor import Sensor
 from ...simulate import VirtualCamera
 from ...solvers import SeparableFactors
 from ...solvers.penalty import SpectralCapture, choose_penalty
-from ..conditioning import condition, white_level
+from ..measurement import Measurement
+from ..record import StartKind
+from ..start import Start
 
 __all__ = [
     "Observation",
@@ -59,13 +61,13 @@ class Observation:
         return planes_to_rgb(self.planes)
 
     @property
-    def white(self) -> Tensor:
-        """What a model sees as white, shape (1,)."""
-        return white_level(self.rgb)
+    def measurement(self) -> Measurement:
+        """What was measured."""
+        return Measurement(self.capture, self.factors, self.noise_std, self.prior_std)
 
-    def conditioning(self) -> Tensor:
-        """Give the input of a camera-conditioned ControlNet, shape (1, channels, height, width)."""
-        return condition(self.rgb, self.factors, self.noise_std, self.prior_std)
+    def start(self, kind: StartKind) -> Start:
+        """Give what a refiner starts from."""
+        return Start.of(kind, self.rgb, self.measurement)
 
 
 def observe(
@@ -230,8 +232,8 @@ class OperatorCamera:
 
 
 def _penalty_factor(rng: np.random.Generator) -> float:
-    """Penalties from half to ten times that of cross-validation, which leaves much noise."""
-    return float(np.exp(rng.uniform(-0.7, 2.3)))
+    """Penalties from half to three times that of cross-validation, which leaves much noise."""
+    return float(np.exp(rng.uniform(-0.7, 1.1)))
 
 
 def draw_camera(scene_side: int, *, seed: int) -> SimulatedCamera:
@@ -275,5 +277,5 @@ def draw_camera(scene_side: int, *, seed: int) -> SimulatedCamera:
     )
     camera = VirtualCamera(geometry, left, right, sensor=sensor, oversampling=OVERSAMPLING)
     wrong = distance_mm * (1 + 0.002 * rng.normal())
-    assumed = replace(geometry, mask_distance_mm=wrong) if rng.random() < 0.5 else None
+    assumed = replace(geometry, mask_distance_mm=wrong) if rng.random() < 0.3 else None
     return SimulatedCamera(camera, assumed)

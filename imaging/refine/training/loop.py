@@ -24,6 +24,7 @@ __all__ = ["Trainer", "TrainingError"]
 #: Entries that may differ between a run and its continuation.
 _MAY_CHANGE = (
     "steps",
+    "edge_weight",
     "cooldown",
     "micro_batch",
     "checkpoint_every",

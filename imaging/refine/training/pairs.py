@@ -13,11 +13,16 @@ from torch.nn import functional
 
 from ...files import atomic_path
 from ..conditioning import to_model_range
+from ..record import StartKind
 from .cameras import TrainingCamera, draw_camera
+from .model import linear_picture
 from .pictures import PictureFolder
 from .procedural import render_scene
 
-__all__ = ["CachedPairs", "Pair", "PairSource", "SimulatedPairs"]
+__all__ = ["CachedPairs", "Pair", "PairSource", "SelectedPairs", "SimulatedPairs"]
+
+#: Side of the squares over which coarse errors are averaged.
+_COARSE = 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +72,8 @@ class SimulatedPairs:
         How many cameras to draw.
     render_share, real_share : float, optional
         Shares of renders among scenes and of real cameras among cameras, in [0, 1].
+    start : {"linear", "total_variation"}, optional
+        What the model starts from.
 
     Raises
     ------
@@ -85,6 +92,7 @@ class SimulatedPairs:
         num_cameras: int = 32,
         render_share: float = 0.5,
         real_share: float = 0.25,
+        start: StartKind = "linear",
     ) -> None:
         for name, share in (("render_share", render_share), ("real_share", real_share)):
             if not 0 <= share <= 1:
@@ -98,7 +106,8 @@ class SimulatedPairs:
         self._real, self._num_cameras = list(real_cameras), num_cameras
         self._render_share = render_share if pictures else 1.0
         self._real_share = real_share if self._real else 0.0
-        self._drawn = lru_cache(maxsize=64)(self._draw)
+        self._start = start
+        self._drawn = lru_cache(maxsize=num_cameras)(self._draw)
 
     def _draw(self, index: int) -> TrainingCamera:
         return draw_camera(self._side, seed=self._seed * 1_000_003 + index)
@@ -122,11 +131,11 @@ class SimulatedPairs:
             scene = self._pictures.cut(camera.scene_side, seed=scene_seed)
         # An all-black cut has no exposure; a trace of stray light gives it one.
         scene = scene + 1e-3
-        observation = camera.observe(scene, seed=capture_seed)
+        start = camera.observe(scene, seed=capture_seed).start(self._start)
         truth = functional.adaptive_avg_pool2d(scene, self._side)[None]
         return Pair(
-            picture=to_model_range(truth, observation.white)[0],
-            conditioning=observation.conditioning()[0],
+            picture=to_model_range(truth, start.white)[0],
+            conditioning=start.conditioning()[0],
         )
 
 
@@ -168,3 +177,44 @@ class CachedPairs:
             conditioning=stored["conditioning"].float(),
             caption=bytes(stored["caption"].tolist()).decode(),
         )
+
+
+class SelectedPairs:
+    """Pairs whose start is nearly right on the large scale.
+
+    Where a camera is miscalibrated or loses the mean of its scenes, the start is too bright or too
+    dark over wide parts of the picture. No crop shows that: such pairs only add noise to gradients.
+
+    Parameters
+    ----------
+    pairs : PairSource
+        Pairs of pictures and descriptions of reconstructions; all are looked at once.
+    largest_error : float
+        Largest root mean square difference of picture and start, as sRGB in [-1, 1] averaged over
+        squares of 16 pixels.
+
+    Raises
+    ------
+    ValueError
+        No pair is left.
+    """
+
+    def __init__(self, pairs: PairSource, largest_error: float) -> None:
+        self._pairs = pairs
+        self._kept = [
+            index for index in range(len(pairs)) if _coarse_error(pairs[index]) <= largest_error
+        ]
+        if not self._kept:
+            raise ValueError(f"no pair has a coarse error of {largest_error} or less")
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def __getitem__(self, index: int) -> Pair:
+        """Give one of the pairs that were kept."""
+        return self._pairs[self._kept[index]]
+
+
+def _coarse_error(pair: Pair) -> float:
+    difference = pair.picture - linear_picture(pair.conditioning[None])[0]
+    return float(functional.avg_pool2d(difference, _COARSE).square().mean().sqrt())

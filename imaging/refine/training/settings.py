@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ..record import Conditioning, Prediction
+from ..record import Conditioning, Prediction, StartKind
 
 __all__ = ["PRESETS", "DataSettings", "ModelSettings", "TrainingSettings"]
 
@@ -36,6 +36,9 @@ class DataSettings:
         Cameras to draw.
     render_share, real_share : float
         Shares of renders among scenes and of given records among cameras.
+    largest_coarse_error : float or None
+        Simulated pairs whose start is further off on the large scale are not trained on, see
+        :class:`~barelens.imaging.refine.training.pairs.SelectedPairs`.
     """
 
     kind: DataKind = "simulate"
@@ -46,6 +49,7 @@ class DataSettings:
     num_cameras: int = 32
     render_share: float = 0.5
     real_share: float = 0.25
+    largest_coarse_error: float | None = None
 
     def __post_init__(self) -> None:
         _check_choice("kind", self.kind, DataKind)
@@ -63,6 +67,9 @@ class ModelSettings:
     conditioning : {"linear", "capture"}
         Whether the ControlNet sees a description of the linear reconstruction of any camera, or
         captures of one camera through a learned transform.
+    start : {"linear", "total_variation"}
+        What a model of reconstructions starts from, see
+        :class:`~barelens.imaging.refine.start.Start`.
     base : str or None
         Folder or hub id of the Stable Diffusion model whose UNet is steered. Without one, a
         pixel-space UNet of the sizes below is trained from scratch.
@@ -89,6 +96,7 @@ class ModelSettings:
     """
 
     conditioning: Conditioning = "linear"
+    start: StartKind = "linear"
     base: str | None = None
     prediction: Prediction = "sample"
     unet: Trained = "full"
@@ -109,6 +117,7 @@ class ModelSettings:
         for name, kind in (
             ("conditioning", Conditioning),
             ("prediction", Prediction),
+            ("start", StartKind),
             ("unet", Trained),
             ("controlnet", Trained),
         ):
@@ -160,6 +169,8 @@ class TrainingSettings:
         Weight of the second loss of DifuzCam, on the transform's own picture.
     balanced : bool
         Whether examples count alike, however large their samples are.
+    edge_weight : float
+        Weight of the dissimilarity of edges, of a model from scratch that predicts pictures.
     prompt_dropout : float
         Share of captions replaced by the empty prompt.
     ema_decay : float
@@ -197,6 +208,7 @@ class TrainingSettings:
     terminal_share: float = 0.7
     preview_weight: float = 0.0
     balanced: bool = False
+    edge_weight: float = 0.0
     prompt_dropout: float = 0.1
     ema_decay: float = 0.999
     mixed_precision: Literal["no", "bf16", "fp16"] = "no"
@@ -218,6 +230,10 @@ class TrainingSettings:
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} must be in [0, 1], got {getattr(self, name)}")
         _check_choice("mixed_precision", self.mixed_precision, Literal["no", "bf16", "fp16"])
+        model = self.model
+        pictures = model.base is None and model.prediction == "sample"
+        if self.edge_weight and not (pictures and model.conditioning == "linear"):
+            raise ValueError("edge_weight is for models from scratch that predict pictures")
         if self.crop is not None and self.crop % self.model.patch:
             raise ValueError(f"crop must be a multiple of patch={self.model.patch}: {self.crop}")
 

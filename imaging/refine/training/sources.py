@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ...files import FileError, read_image, read_raw
 from ..conditioning import to_model_range, white_level
+from ..record import StartKind
 from ..resample import resize
 from .cameras import Observation
 from .pairs import Pair
@@ -144,6 +145,8 @@ class CapturePairs:
         Height and width of the pictures; for "linear" that of the reconstruction.
     seed : int
         Seed of the choice of captions; the first one always where None.
+    start : {"linear", "total_variation"}, optional
+        What a model of "linear" conditioning starts from.
     report : callable, optional
         Called with one line for every entry passed over.
     """
@@ -156,12 +159,13 @@ class CapturePairs:
         conditioning: str,
         side: int,
         seed: int | None,
+        start: StartKind = "linear",
         report: Callable[[str], object] | None = None,
     ) -> None:
         if not entries:
             raise ValueError("entries must name at least one capture")
         self._entries, self._observe = list(entries), observe
-        self._conditioning, self._side, self._seed = conditioning, side, seed
+        self._conditioning, self._start, self._side, self._seed = conditioning, start, side, seed
         self._report = report or (lambda line: None)
         self._bad: set[int] = set()
 
@@ -195,7 +199,7 @@ class CapturePairs:
             white = torch.ones(1)
         else:
             # A picture on a screen and its reconstruction have no common unit: their whites do.
-            conditioning = observation.conditioning()
+            conditioning = observation.start(self._start).conditioning()
             white = white_level(picture)
         return Pair(
             picture=to_model_range(picture, white)[0],
