@@ -76,7 +76,7 @@ def check_capture(
     if minimum == maximum:
         raise CaptureError(f"capture is {maximum:g} everywhere")
     full = white_level if raw.is_floating_point() else math.ceil(white_level)
-    saturated = np.count_nonzero(counts >= full) / counts.size
+    saturated = float(np.count_nonzero(counts >= full) / counts.size)
     if saturated > saturated_limit:
         raise CaptureError(
             f"capture is saturated in {saturated:.2%} of its pixels, over {saturated_limit:.2%}"
