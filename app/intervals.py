@@ -1,7 +1,7 @@
 """Intervals that hold what they state: calibrated on captures whose scenes are known."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -9,11 +9,19 @@ from torch import Tensor
 
 from ..imaging.files import read_image, read_raw
 from ..imaging.metrics import align_gain
-from ..imaging.trust import Conformal, fit_conformal
-from .pipeline import LinearPipeline
+from ..imaging.trust import Conformal, fit_conformal_to_pictures
+from .pipeline import LinearPipeline, LinearScene
+from .refining import RefiningPipeline
+from .trust_record import TrustReport
 from .virtual_camera import fit_picture
 
-__all__ = ["KnownErrors", "calibrate_intervals", "left_out_coverage", "measure_errors"]
+__all__ = [
+    "KnownErrors",
+    "calibrate_intervals",
+    "left_out_coverage",
+    "measure_errors",
+    "measure_refined_errors",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,27 +63,50 @@ def measure_errors(pipeline: LinearPipeline, capture: Path, picture: Path) -> Kn
     FileError, CaptureError, ShapeError, ValueError
         A file cannot be used, or the reconstruction does not follow the picture.
     """
-    raw = read_raw(capture)
-    pipeline.check(raw)
-    scene = pipeline(raw)
-    penalty = scene.numbers.get("penalty")
-    weight = None if penalty is None else torch.tensor(penalty)
-    std = pipeline.trust(raw, scene.planes, weight).std.cpu()
-    light = fit_picture(read_image(picture, encoding="srgb"), (std.shape[0], std.shape[1]))
-    truth = light if scene.rgb.shape[0] == 3 else light.mean(0, keepdim=True)
-    found = align_gain(scene.rgb[:, None], truth[:, None])
-    if not bool((found.gain > 0).all()):
-        raise ValueError(f"{capture}: its reconstruction is nothing like {picture}")
-    error = found.image[:, 0] - truth
-    return KnownErrors(error, found.gain[:, None, None] * std)
+    _, scene, report = _linear(pipeline, capture)
+    return _compared(scene.rgb, report.std.cpu(), capture, picture)
+
+
+def measure_refined_errors(pipeline: RefiningPipeline, capture: Path, picture: Path) -> KnownErrors:
+    """Refine a capture and compare the refined picture with a picture of its scene.
+
+    Parameters
+    ----------
+    pipeline : RefiningPipeline
+        The camera, the model, and how many samples of it to draw.
+    capture, picture : Path
+        As for :func:`measure_errors`.
+
+    Returns
+    -------
+    KnownErrors
+        What was found, at the size of the refined picture.
+
+    Raises
+    ------
+    FileError, CaptureError, ShapeError, ValueError
+        As from :func:`measure_errors`.
+    """
+    raw, scene, report = _linear(pipeline.linear, capture)
+    refined = pipeline.refine(raw, scene)
+    samples = pipeline.draw_samples(raw, scene, refined)
+    image = refined.image[0]
+    return _compared(
+        image.cpu(), pipeline.trust(raw, image, report.record, samples).std, capture, picture
+    )
 
 
 def calibrate_intervals(
-    known: Sequence[KnownErrors], *, coverage: float = 0.9, bins: int = 1
+    known: Sequence[KnownErrors], *, coverage: float = 0.9, bins: int = 1, of: str = "linear"
 ) -> Conformal:
-    """Fit the scale of intervals; see :func:`~barelens.imaging.trust.fit_conformal`."""
-    error, std = (_joined(getattr(each, name) for each in known) for name in ("error", "std"))
-    return fit_conformal(error, torch.zeros_like(error), std, coverage=coverage, bins=bins)
+    """Fit intervals to pictures; see :func:`~barelens.imaging.trust.fit_conformal_to_pictures`."""
+    fitted = fit_conformal_to_pictures(
+        [each.error for each in known],
+        [each.std for each in known],
+        coverage=coverage,
+        bins=bins,
+    )
+    return replace(fitted, of=of)
 
 
 def left_out_coverage(
@@ -92,5 +123,20 @@ def left_out_coverage(
     return shares
 
 
-def _joined(parts: Iterable[Tensor]) -> Tensor:
-    return torch.cat([part.flatten() for part in parts])
+def _linear(pipeline: LinearPipeline, capture: Path) -> tuple[Tensor, LinearScene, TrustReport]:
+    raw = read_raw(capture)
+    pipeline.check(raw)
+    scene = pipeline(raw)
+    penalty = scene.numbers.get("penalty")
+    weight = None if penalty is None else torch.tensor(penalty)
+    return raw, scene, pipeline.trust(raw, scene.planes, weight)
+
+
+def _compared(rgb: Tensor, std: Tensor, capture: Path, picture: Path) -> KnownErrors:
+    light = fit_picture(read_image(picture, encoding="srgb"), (std.shape[0], std.shape[1]))
+    truth = light if rgb.shape[0] == 3 else light.mean(0, keepdim=True)
+    found = align_gain(rgb[:, None], truth[:, None])
+    if not bool((found.gain > 0).all()):
+        raise ValueError(f"{capture}: its reconstruction is nothing like {picture}")
+    error = found.image[:, 0] - truth
+    return KnownErrors(error, (found.gain[:, None, None] * std).expand_as(error))

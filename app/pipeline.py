@@ -120,7 +120,7 @@ class LinearPipeline:
     Raises
     ------
     ValueError
-        The method does not fit the camera.
+        The method does not fit the camera, or intervals were calibrated on refined pictures.
     """
 
     def __init__(
@@ -132,7 +132,7 @@ class LinearPipeline:
         intervals: Conformal | None = None,
     ) -> None:
         self.camera = camera
-        self._intervals = intervals
+        self._intervals = intervals and intervals.checked("linear")
         self.settings = settings or LinearSettings()
         self.device = torch.device(device)
         self.operator = camera.operator(dtype=torch.float32, device=self.device)

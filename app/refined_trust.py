@@ -12,16 +12,20 @@ from ..imaging.bayer import plane_mixing
 from ..imaging.refine import resize
 from ..imaging.refine.resample import Resampling
 from ..imaging.trust import (
+    Conformal,
     Split,
     WindowTest,
     check_picture,
     combine_verdicts,
     keep_measured_colours,
+    local_std,
     reconstruction_variance,
+    sampled_std,
     split_colours,
 )
 from .json_numbers import json_numbers
-from .trust_record import NOISE_UNCERTAINTY, SHARE_WINDOW, SIGNIFICANCE, Trust, coarse_map
+from .trust_record import NOISE_UNCERTAINTY, SHARE_WINDOW, SIGNIFICANCE, Trust
+from .trust_summary import coarse_map, interval_summary, std_summary
 
 __all__ = ["RefinedReport", "RefinedTrust"]
 
@@ -37,10 +41,17 @@ class RefinedReport:
     measured_share : Tensor of float32, shape (height, width)
         Share of the picture's contrast that the sensor measured, NaN where there is none; on the
         CPU.
+    std : Tensor of float32, shape (height, width)
+        Expected error, mean over colours, in units of the picture; on the CPU. Without further
+        samples of the model it knows nothing of what the model might have drawn instead.
+    half_width : Tensor of float32 or None, shape (height, width)
+        Of the interval around each pixel, where intervals are calibrated.
     """
 
     record: dict[str, Any]
     measured_share: Tensor
+    std: Tensor
+    half_width: Tensor | None = None
 
 
 class RefinedTrust:
@@ -54,19 +65,35 @@ class RefinedTrust:
         The camera.
     colour_matrix : Tensor, shape (3, 3), optional
         From the camera's RGB to that of pictures.
+    intervals : Conformal, optional
+        Calibration of expected errors of refined pictures.
+
+    Raises
+    ------
+    ValueError
+        Intervals were calibrated on linear pictures.
     """
 
     def __init__(
-        self, trust: Trust, factors: SeparableFactors, colour_matrix: Tensor | None = None
+        self,
+        trust: Trust,
+        factors: SeparableFactors,
+        colour_matrix: Tensor | None = None,
+        intervals: Conformal | None = None,
     ) -> None:
         self._trust = trust
+        self._intervals = intervals and intervals.checked("refined")
         self._factors = factors
         self._colour_matrix = colour_matrix
         self._size = factors.scene_shape[-2], factors.scene_shape[-1]
         self._windows = WindowTest(factors, window=min(16, *self._size))
 
     def __call__(
-        self, raw: Tensor, image: Tensor, linear_trust: Mapping[str, Any]
+        self,
+        raw: Tensor,
+        image: Tensor,
+        linear_trust: Mapping[str, Any],
+        samples: Tensor | None = None,
     ) -> RefinedReport:
         """Judge a refined picture.
 
@@ -78,16 +105,19 @@ class RefinedTrust:
             Linear light of the refined picture, of any size.
         linear_trust : mapping
             What the record of the linear reconstruction says of it.
+        samples : Tensor, shape (samples, 3, height, width), optional
+            Two or more pictures that the model drew of the capture, this one among them.
 
         Returns
         -------
         RefinedReport
-            Numbers and map.
+            Numbers and maps.
         """
         scene = self._lowered(image)
         noise, prior = self._levels(linear_trust)
         split = self._split(scene, linear_trust)
-        floor = reconstruction_variance(self._factors, noise, prior).noise.mean().sqrt()
+        variance = reconstruction_variance(self._factors, noise, prior)
+        floor = variance.noise.mean().sqrt()
         share = split.share_map(SHARE_WINDOW, of="contrast", floor=floor).nanmean(-3)
         planes = torch.einsum(
             "ij,jhw->ihw", plane_mixing(len(noise), self._colour_matrix).to(scene), scene
@@ -100,6 +130,15 @@ class RefinedTrust:
         verdict, camera_verdict = combine_verdicts(
             linear_trust["camera"]["verdict"], fit, found, SIGNIFICANCE
         )
+        merged = self._trust.merged(variance, planes)
+        if samples is None:
+            std = local_std(merged, scene)
+        else:
+            std = sampled_std(merged, scene, torch.stack([self._lowered(each) for each in samples]))
+        half_width, interval = None, {}
+        if self._intervals is not None:
+            half_width = self._intervals.half_width(std.mean(0))
+            interval = {"interval": interval_summary(self._intervals, half_width)}
         record = {
             "verdict": verdict,
             "camera_verdict": camera_verdict,
@@ -110,11 +149,17 @@ class RefinedTrust:
                 "p_value": json_numbers(fit.level.p_value),
             },
             "windows": {"tested": found.numel(), "standing_out": int(found.sum())},
-            "maps": {"measured_share": coarse_map(share)},
+            "std": {"samples": 1 if samples is None else len(samples), **std_summary(std)},
+            **interval,
+            "maps": {"measured_share": coarse_map(share), "std": coarse_map(std.mean(0))},
         }
         size = (image.shape[-2], image.shape[-1])
-        enlarged = torch.nn.functional.interpolate(share.float().cpu()[None, None], size)[0, 0]
-        return RefinedReport(record, enlarged)
+        return RefinedReport(
+            record,
+            _enlarged(share, size),
+            _enlarged(std.mean(0), size),
+            None if half_width is None else _enlarged(half_width, size),
+        )
 
     def prompt_change(
         self, image: Tensor, without: Tensor, linear_trust: Mapping[str, Any]
@@ -172,3 +217,8 @@ class RefinedTrust:
             for name in ("misfit_std", "prior_std")
         )
         return noise, prior
+
+
+def _enlarged(values: Tensor, size: tuple[int, int]) -> Tensor:
+    """Bring a map (height, width) of the scene to the picture's size, on the CPU."""
+    return torch.nn.functional.interpolate(values.float().cpu()[None, None], size)[0, 0]

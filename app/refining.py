@@ -22,6 +22,7 @@ from ..imaging.refine import (
     load_controlnet,
     resize,
 )
+from ..imaging.trust import Conformal
 from .pipeline import LinearPipeline, LinearScene, LinearSettings
 from .refined_trust import RefinedTrust
 
@@ -67,11 +68,17 @@ class RefiningPipeline:
         A second ControlNet.
     prompt_keeps_measured : bool, optional
         Whether a prompt may change only what was not measured.
+    samples : int, optional
+        Pictures to draw of each capture, with seeds one after the other. The first is the result;
+        how far the others are from it says where the model had a choice.
+    intervals : Conformal, optional
+        Calibration of expected errors of refined pictures.
 
     Raises
     ------
     ValueError
-        The camera is not separable, or the method another.
+        The camera is not separable, the method another, there are no samples, or intervals were
+        calibrated on linear pictures.
     """
 
     def __init__(
@@ -83,7 +90,13 @@ class RefiningPipeline:
         linear_settings: LinearSettings | None = None,
         annotator: AnnotatorSettings | None = None,
         prompt_keeps_measured: bool = False,
+        samples: int = 1,
+        intervals: Conformal | None = None,
     ) -> None:
+        if samples < 1:
+            raise ValueError(f"samples must be at least 1, got {samples}")
+        self._samples = samples
+        self._intervals = intervals and intervals.checked("refined")
         self.refiner = refiner
         self.settings = settings or refiner.settings
         self.annotator = annotator
@@ -113,11 +126,25 @@ class RefiningPipeline:
         """Refine what was reconstructed from a raw frame."""
         return self._refine(raw, scene, self.settings)
 
+    def draw_samples(self, raw: Tensor, scene: LinearScene, refined: Refined) -> Tensor | None:
+        """Draw further pictures of a frame.
+
+        Returns
+        -------
+        Tensor or None, shape (samples, 3, height, width)
+            The refined picture, and one of each further seed; None if there is to be but one.
+        """
+        if self._samples == 1:
+            return None
+        seeds = range(self.settings.seed + 1, self.settings.seed + self._samples)
+        further = [self._refine(raw, scene, replace(self.settings, seed=seed)) for seed in seeds]
+        return torch.cat([each.image for each in (refined, *further)])
+
     @cached_property
     def trust(self) -> RefinedTrust:
         """What says of this camera's refined pictures how far they can be trusted."""
         camera = self.linear.camera
-        return RefinedTrust(self.linear.trust, self._factors, camera.colour_matrix)
+        return RefinedTrust(self.linear.trust, self._factors, camera.colour_matrix, self._intervals)
 
     def audit_prompt(
         self, raw: Tensor, scene: LinearScene, refined: Refined, linear_trust: Mapping[str, Any]

@@ -30,7 +30,9 @@ def refine_file(path: Path, pipeline: RefiningPipeline, out: Path) -> dict[str, 
     ``NAME.refined.tif`` holds linear light, ``NAME.refined.png`` the picture for the screen,
     ``NAME.both.png`` the linear and the refined picture under one white point,
     ``NAME.refined.measured.tif`` the share of each pixel's contrast that the sensor measured,
-    ``NAME.invented.png`` that as an overlay, and ``NAME.refined.json`` the record.
+    ``NAME.invented.png`` that as an overlay, and ``NAME.refined.json`` the record. Where several
+    samples are drawn ``NAME.refined.std.tif`` holds the expected error, and where the pipeline has
+    calibrated intervals ``NAME.refined.interval.tif`` half their width around each pixel.
 
     Parameters
     ----------
@@ -57,12 +59,15 @@ def refine_file(path: Path, pipeline: RefiningPipeline, out: Path) -> dict[str, 
     scene = pipeline.linear(raw)
     linear_seconds = time.perf_counter() - started
     refined = pipeline.refine(raw, scene)
+    samples = pipeline.draw_samples(raw, scene, refined)
     seconds = time.perf_counter() - started - linear_seconds
     target = out / path.stem
     linear_record = write_reconstruction(
         target, path.name, raw, levels, scene, pipeline.linear, seconds=linear_seconds
     )
-    return write_refinement(target, raw, scene, refined, pipeline, linear_record, seconds=seconds)
+    return write_refinement(
+        target, raw, scene, refined, pipeline, linear_record, samples=samples, seconds=seconds
+    )
 
 
 def write_refinement(
@@ -73,6 +78,7 @@ def write_refinement(
     pipeline: RefiningPipeline,
     linear_record: Mapping[str, Any],
     *,
+    samples: Tensor | None = None,
     seconds: float,
 ) -> dict[str, Any]:
     """Write the part of :func:`refine_file` that comes after the linear reconstruction's files.
@@ -92,6 +98,8 @@ def write_refinement(
     linear_record : mapping
         The record of the linear reconstruction. Without measures of trust there are none of the
         refined picture either.
+    samples : Tensor, shape (samples, 3, height, width), optional
+        What :meth:`~barelens.app.refining.RefiningPipeline.draw_samples` drew.
     seconds : float
         How long refining took.
 
@@ -120,8 +128,14 @@ def write_refinement(
     write_png(out / names["both"], side_by_side([linear_picture, picture], ["linear", "refined"]))
     trust = None
     if linear_trust:
-        report = pipeline.trust(raw, image, linear_trust)
+        report = pipeline.trust(raw, image, linear_trust, samples)
         trust = report.record
+        if samples is not None:
+            names["std"] = f"{stem}.refined.std.tif"
+            write_tiff(out / names["std"], report.std)
+        if report.half_width is not None:
+            names["interval"] = f"{stem}.refined.interval.tif"
+            write_tiff(out / names["interval"], report.half_width)
         names["measured"] = f"{stem}.refined.measured.tif"
         names["invented"] = f"{stem}.invented.png"
         write_tiff(out / names["measured"], report.measured_share)

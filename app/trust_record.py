@@ -1,6 +1,5 @@
 """What a reconstruction's record says of how far it can be trusted."""
 
-import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -30,10 +29,10 @@ from ..imaging.trust import (
 )
 from .defects import Defects, find_defects, usable_samples
 from .json_numbers import json_numbers
+from .trust_summary import coarse_map, interval_summary, std_summary
 
 __all__ = ["Trust", "TrustReport"]
 
-_MAP_SIZE = 16  # of the maps in a record
 _TURNED = 0.25  # correlation of neighbours' noise behind bilinear turning, mean over a frame
 NOISE_UNCERTAINTY = 0.02  # of the noise variance, which is estimated from the capture itself
 SIGNIFICANCE = 1e-3
@@ -116,11 +115,11 @@ class Trust:
         variance = reconstruction_variance(
             self._factors, noise, prior, penalty=None if penalty is None else penalty.to(like)
         )
-        std = self._rgb_std(variance, planes)
+        std = local_std(self.merged(variance, planes), self._camera.to_rgb(planes))
         half_width, interval = None, {}
         if self._intervals is not None:
             half_width = self._intervals.half_width(std.mean(0))
-            interval = {"interval": _interval_summary(self._intervals, half_width)}
+            interval = {"interval": interval_summary(self._intervals, half_width)}
         floor = variance.noise.mean((-2, -1)).sqrt()
         share = split.share_map(SHARE_WINDOW, of="contrast", floor=floor).nanmean(-3)
         record = {
@@ -129,7 +128,11 @@ class Trust:
                 "of_picture": json_numbers(split.fraction()),
                 "of_scene": json_numbers(self._resolved(noise, prior)),
             },
-            "std": _std_summary(variance, std),
+            "std": {
+                "closed_form": json_numbers(variance.std.mean((-2, -1))),
+                "noise_part": json_numbers(variance.noise.mean((-2, -1)).sqrt()),
+                **std_summary(std),
+            },
             **interval,
             **evidence,
             "defects": {**asdict(defects), "unusable_share": float((~usable).double().mean())},
@@ -225,62 +228,23 @@ class Trust:
         share = measured_share(self._factors.gains, noise, prior)
         return mean_share(self._factors, share).mean((-2, -1))
 
-    def _rgb_std(self, variance: ReconstructionVariance, planes: Tensor) -> Tensor:
-        """Predict the error once colours are merged, shape (3 or 1, height, width)."""
+    def merged(self, variance: ReconstructionVariance, planes: Tensor) -> ReconstructionVariance:
+        """Give the variance of planes once their colours are merged, as the camera merges them."""
         lead = planes.shape
         variance = ReconstructionVariance(variance.noise.expand(lead), variance.prior.expand(lead))
         if not self._camera.bayer:
-            return local_std(variance, planes)
+            return variance
         merged = merge_planes_variance(variance)
         matrix = self._camera.colour_matrix
-        if matrix is not None:
-            squares = matrix.to(planes).square()
-            merged = ReconstructionVariance(
-                torch.einsum("ij,jhw->ihw", squares, merged.noise),
-                torch.einsum("ij,jhw->ihw", squares, merged.prior),
-            )
-        return local_std(merged, self._camera.to_rgb(planes))
+        if matrix is None:
+            return merged
+        squares = matrix.to(planes).square()
+        return ReconstructionVariance(
+            torch.einsum("ij,jhw->ihw", squares, merged.noise),
+            torch.einsum("ij,jhw->ihw", squares, merged.prior),
+        )
 
 
 def _strength(planes: Tensor) -> Tensor:
     """Root mean square of each plane; of a black one next to nothing."""
     return planes.square().mean((-2, -1)).sqrt().clamp_min(torch.finfo(planes.dtype).tiny)
-
-
-def _std_summary(variance: ReconstructionVariance, std: Tensor) -> dict[str, Any]:
-    median, high = _quantiles(std)
-    return {
-        "closed_form": json_numbers(variance.std.mean((-2, -1))),
-        "noise_part": json_numbers(variance.noise.mean((-2, -1)).sqrt()),
-        "expected_median": json_numbers(median),
-        "expected_95_percent": json_numbers(high),
-    }
-
-
-def _interval_summary(intervals: Conformal, half_width: Tensor) -> dict[str, Any]:
-    median, high = _quantiles(half_width)
-    return {
-        "coverage": intervals.coverage,
-        "half_width_median": json_numbers(median),
-        "half_width_95_percent": json_numbers(high),
-        "calibrated_on_samples": intervals.samples,
-    }
-
-
-def _quantiles(maps: Tensor) -> tuple[Tensor, Tensor]:
-    """Median and 95th percentile of maps (..., height, width)."""
-    flat = maps.flatten(-2)
-    median, high = (flat.kthvalue(math.ceil(p * flat.shape[-1])).values for p in (0.5, 0.95))
-    return median, high
-
-
-def coarse_map(values: Tensor) -> list[list[float | None]]:
-    """Shrink a map (height, width) for a record; null where it holds nothing but NaN."""
-    size = (min(_MAP_SIZE, values.shape[0]), min(_MAP_SIZE, values.shape[1]))
-    known = (~values.isnan()).to(values)
-    pool = torch.nn.functional.adaptive_avg_pool2d
-    mean = pool(values.nan_to_num(0.0)[None], size)[0] / pool(known[None], size)[0]
-    return [
-        [float(f"{value:.4g}") if math.isfinite(value) else None for value in row]
-        for row in mean.tolist()
-    ]

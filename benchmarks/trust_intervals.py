@@ -13,12 +13,14 @@ from barelens.imaging.refine import Measurement, Refiner
 from barelens.imaging.trust import (
     Conformal,
     estimate_prior_std,
-    fit_conformal,
+    fit_conformal_to_pictures,
     local_std,
     reconstruction_variance,
     sample_spread,
+    sampled_std,
 )
 
+WINDOWS = (5, 9, 17)  # of local detail, of which known photographs choose one
 NUM_REFINED = 4  # samples of the refiner, of each capture
 
 #: Moduli of errors and predicted standard deviations of each photograph's crops.
@@ -60,10 +62,10 @@ def predicted_std(bench: Bench, draws: Draws) -> dict[str, float]:
 
 def conformal(bench: Bench, draws: Draws) -> dict[str, dict[str, float]]:
     """Coverage of 90 % intervals on photographs that the calibration has not seen."""
-    detail: dict[int, Errors] = {window: {} for window in (5, 9, 17)}
+    detail: dict[int, Errors] = {window: {} for window in WINDOWS}
+    refined: dict[int, Errors] = {window: {} for window in WINDOWS}
     alone: Errors = {}
     spread: Errors = {}
-    refined: Errors = {}
     unseen = photos_unseen_by_the_refiner()
     for name in PHOTOS:
         for crop in (1.0, 0.7, 0.5):
@@ -83,15 +85,17 @@ def conformal(bench: Bench, draws: Draws) -> dict[str, dict[str, float]]:
             spread.setdefault(name, []).append(((mean - scene).abs(), std))
             if name in unseen:
                 samples = _refined_samples(bench, capture, solution.scene, noise, prior)
-                mean, std = sample_spread(samples)
-                # Where the model clips to black or white its samples do not differ at all.
-                std = (std.square() + variance.noise).sqrt()
-                refined.setdefault(name, []).append(((mean - scene).abs(), std))
+                error = (samples[0] - scene).abs()
+                for window, errors in refined.items():
+                    std = sampled_std(variance, samples[0], samples, window=window)
+                    errors.setdefault(name, []).append((error, std))
     return {
         "closed form and local detail": _coverage(list(detail.values()), draws),
         "closed form alone": _coverage([alone], draws),
         "spread of 8 Gaussian posterior samples": _coverage([spread], draws),
-        f"spread of {NUM_REFINED} samples of the refiner": _coverage([refined], draws),
+        f"refined, local detail and spread of {NUM_REFINED} samples": _coverage(
+            list(refined.values()), draws
+        ),
     }
 
 
@@ -147,8 +151,8 @@ def _coverage(candidates: list[Errors], draws: Draws) -> dict[str, float]:
         names = draws.shuffled(tuple(candidates[0]))
         known, held_out = names[: len(names) // 2], names[len(names) // 2 :]
         photos = min(candidates, key=lambda errors, known=known: _disagreement(errors, known))
-        error, std = _joined(photos, known)
-        fitted = fit_conformal(error, torch.zeros_like(error), std, coverage=0.9)
+        errors, stds = zip(*(_joined(photos, [name]) for name in known), strict=True)
+        fitted = fit_conformal_to_pictures(errors, stds, coverage=0.9)
         shares = [_covered(fitted, *_joined(photos, [name])) for name in held_out]
         covered.append(sum(shares) / len(shares))
         single += shares

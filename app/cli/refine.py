@@ -52,6 +52,12 @@ def refine(
     prompt_keeps_measured: bool = typer.Option(
         False, help="Let the prompt change only what was not measured."
     ),
+    samples: int = typer.Option(
+        1, help="Pictures to draw of each capture; how far they differ goes into the errors."
+    ),
+    intervals: Path | None = typer.Option(
+        None, help="From `barelens calibrate intervals --refined`: gives every pixel an interval."
+    ),
     size: str | None = typer.Option(None, help="Size of the picture, HEIGHTxWIDTH."),
     tile: int | None = typer.Option(None, help="Side of tiles, for large fields."),
     tile_overlap: int | None = typer.Option(None, help="Pixels that tiles share."),
@@ -69,9 +75,13 @@ def refine(
     A refined picture is no measurement. Beside NAME.refined.tif, .png and .json, the linear
     reconstruction is written as by `barelens reconstruct`, NAME.both.png shows the two, and
     NAME.invented.png where the refined one was measured and where invented; the record says whether
-    it can be true, and what a prompt changed. Options left out are what the model recommends.
+    it can be true, how far it may be off, and what a prompt changed. With --samples
+    NAME.refined.std.tif holds the expected error of each pixel, with --intervals
+    NAME.refined.interval.tif half the width of its interval. Options left out are what the model
+    recommends.
     """
     from ...calibration import Camera
+    from ...imaging.trust import Conformal
     from ..pipeline import LinearSettings
     from ..refining import AnnotatorSettings, RefiningPipeline
     from ..refining_files import refine_file
@@ -115,6 +125,8 @@ def refine(
             linear_settings=LinearSettings(penalty=parse_penalty(penalty)),
             annotator=second,
             prompt_keeps_measured=prompt_keeps_measured,
+            samples=samples,
+            intervals=None if intervals is None else Conformal.load(intervals),
         )
         out.mkdir(parents=True, exist_ok=True)
     failed = 0

@@ -2,7 +2,7 @@
 
 from .camera_fit import CameraFit, CameraTest, CameraVerdict
 from .colours import keep_measured_colours, split_colours
-from .conformal import Conformal, fit_conformal
+from .conformal import Conformal, fit_conformal, fit_conformal_to_pictures
 from .localise import LocalTest, WindowTest, check_sensor_windows
 from .motion import MotionBasis
 from .noise import estimate_noise_std, estimate_prior_std, fill_missing
@@ -18,6 +18,7 @@ from .uncertainty import (
     merge_planes_variance,
     reconstruction_variance,
     sample_spread,
+    sampled_std,
 )
 from .verdict import PictureVerdict, Verdict, combine_verdicts, judge_picture
 
@@ -53,6 +54,7 @@ __all__ = [
     "fill_missing",
     "filter_scene",
     "fit_conformal",
+    "fit_conformal_to_pictures",
     "judge_picture",
     "keep_measured",
     "keep_measured_colours",
@@ -63,6 +65,7 @@ __all__ = [
     "plan_camera",
     "reconstruction_variance",
     "sample_spread",
+    "sampled_std",
     "split_colours",
     "split_picture",
     "support_measured",

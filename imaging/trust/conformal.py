@@ -3,7 +3,8 @@
 import json
 import math
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor
@@ -11,7 +12,7 @@ from torch import Tensor
 from ..files import FileError, write_json
 from ..shapes import ShapeError, check_floating
 
-__all__ = ["Conformal", "fit_conformal"]
+__all__ = ["Conformal", "fit_conformal", "fit_conformal_to_pictures"]
 
 _FORMAT = "barelens.conformal"
 _VERSION = 1
@@ -31,12 +32,27 @@ class Conformal:
         Half width of an interval over the standard deviation, for each bin.
     samples : int
         Values the calibration rests on.
+    of : {"linear", "refined"}
+        The pictures it was fitted to; it says nothing of the others.
     """
 
     coverage: float
     edges: tuple[float, ...]
     scales: tuple[float, ...]
     samples: int
+    of: str = "linear"
+
+    def checked(self, of: str) -> "Conformal":
+        """Give the calibration itself if it was fitted to such pictures.
+
+        Raises
+        ------
+        ValueError
+            It was fitted to others.
+        """
+        if self.of != of:
+            raise ValueError(f"intervals were calibrated on {self.of} pictures, not {of} ones")
+        return self
 
     def half_width(self, std: Tensor) -> Tensor:
         """Half width of the intervals for standard deviations of any shape, in their units."""
@@ -50,7 +66,7 @@ class Conformal:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the calibration as JSON."""
-        record = {"format": _FORMAT, "format_version": _VERSION, **vars(self)}
+        record = {"format": _FORMAT, "format_version": _VERSION, **asdict(self)}
         write_json(path, record)
 
     @classmethod
@@ -72,6 +88,7 @@ class Conformal:
                 edges=tuple(float(edge) for edge in record["edges"]),
                 scales=tuple(float(scale) for scale in record["scales"]),
                 samples=int(record["samples"]),
+                of=str(record["of"]),
             )
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise FileError(f"{path}: {error}") from None
@@ -139,6 +156,73 @@ def fit_conformal(
         scales=scales,
         samples=len(scores),
     )
+
+
+def fit_conformal_to_pictures(
+    errors: Sequence[Tensor], stds: Sequence[Tensor], *, coverage: float = 0.9, bins: int = 1
+) -> Conformal:
+    """Calibrate predicted standard deviations so that a new picture is covered as stated.
+
+    Errors within a picture are alike, so that a few pictures calibrate too narrow intervals: the
+    values of a new one are not exchangeable with theirs. Each picture here is therefore met once by
+    intervals that were fitted to all others, and what it takes to cover these pictures on average
+    widens the intervals of all. From one picture nothing of this can be learnt.
+
+    Parameters
+    ----------
+    errors : sequence of Tensor
+        Error of each picture, of any shapes.
+    stds : sequence of Tensor, of the same shapes
+        Predicted standard deviations, over 0.
+    coverage, bins
+        As for :func:`fit_conformal`.
+
+    Returns
+    -------
+    Conformal
+        The calibration.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As from :func:`fit_conformal`; or there is no picture, or not a ``std`` for each.
+
+    References
+    ----------
+    Barber et al., "Predictive Inference with the Jackknife+", Annals of Statistics, 2021; Dunn,
+    Wasserman and Ramdas, "Distribution-Free Prediction Sets for Two-Layer Hierarchical Models",
+    JASA, 2023.
+    """
+    if not errors or len(errors) != len(stds):
+        raise ValueError(
+            f"errors and stds must hold one or more of each, got {len(errors)} and {len(stds)}"
+        )
+
+    def fitted(pictures: Sequence[int]) -> Conformal:
+        error, std = (torch.cat([each[k].flatten() for k in pictures]) for each in (errors, stds))
+        return fit_conformal(error, torch.zeros_like(error), std, coverage=coverage, bins=bins)
+
+    everyone = range(len(errors))
+    whole = fitted(everyone)
+    if len(errors) == 1:
+        return whole
+    missed = [
+        errors[k].abs() / fitted([other for other in everyone if other != k]).half_width(stds[k])
+        for k in everyone
+    ]
+    wider = max(1.0, _mean_quantile(missed, coverage))
+    return replace(whole, scales=tuple(wider * scale for scale in whole.scales))
+
+
+def _mean_quantile(pictures: Sequence[Tensor], share: float) -> float:
+    """Find what is not exceeded by a share of values, each picture counted alike."""
+    values = torch.cat([each.flatten() for each in pictures])
+    weights = torch.cat(
+        [torch.full((each.numel(),), 1 / each.numel(), dtype=torch.float64) for each in pictures]
+    )
+    values, order = values.sort()
+    reached = weights[order.cpu()].cumsum(0) / len(pictures)
+    return float(values[min(int(torch.searchsorted(reached, share)), len(values) - 1)])
 
 
 def _quantile(scores: Tensor, coverage: float) -> float:

@@ -16,6 +16,7 @@ __all__ = [
     "merge_planes_variance",
     "reconstruction_variance",
     "sample_spread",
+    "sampled_std",
 ]
 
 
@@ -191,3 +192,37 @@ def sample_spread(samples: Tensor) -> tuple[Tensor, Tensor]:
         )
     std, mean = torch.std_mean(samples, dim=0)
     return mean, std
+
+
+def sampled_std(
+    variance: ReconstructionVariance, picture: Tensor, samples: Tensor, *, window: int = 9
+) -> Tensor:
+    """Predict the error of a picture that a generative model drew, from further such pictures.
+
+    The spread of samples tells where the model has a choice, but not where it errs with
+    confidence; :func:`local_std` stands for that. The scale is left to
+    :func:`~barelens.imaging.trust.fit_conformal_to_pictures`.
+
+    Parameters
+    ----------
+    variance : ReconstructionVariance of shape (..., height, width)
+        Only its noise is used.
+    picture : Tensor, shape (..., height, width)
+        The picture whose error is asked for.
+    samples : Tensor, shape (samples, ..., height, width)
+        Two or more pictures of the same capture, this one among them.
+    window : int, optional
+        Odd side of the window of local detail, in samples of the scene.
+
+    Returns
+    -------
+    Tensor, shape (..., height, width)
+        In units of the scene.
+
+    Raises
+    ------
+    ShapeError, TypeError, ValueError
+        As from :func:`sample_spread` and :func:`local_std`.
+    """
+    _, spread = sample_spread(samples)
+    return torch.hypot(local_std(variance, picture, window=window), spread)

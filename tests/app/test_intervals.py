@@ -58,6 +58,21 @@ def test_intervals_of_three_captures_are_written_and_used(simulated, tmp_path):
     assert "80% intervals" in shown.stdout.replace("\n", " ")
 
 
+def test_intervals_of_refined_pictures_are_for_those_alone(simulated, tmp_path):
+    target = tmp_path / "intervals.json"
+    result = _calibrate(simulated, target, "--refined", "--samples", 2, "--steps", 2)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.count("within the intervals of the others") == 3
+    assert Conformal.load(target).of == "refined"
+    capture, camera = simulated / "rec_6.png", simulated / "camera.safetensors"
+    options = (capture, "--camera", camera, "--intervals", target)
+    assert _run("refine", *options, "--out", tmp_path).exit_code == 0
+    assert (tmp_path / "rec_6.refined.interval.tif").is_file()
+    wrong = _run("reconstruct", *options, "--out", tmp_path / "new")
+    assert wrong.exit_code == 1 and not (tmp_path / "new").exists()
+    assert "calibrated on refined pictures, not linear ones" in wrong.stderr
+
+
 def test_intervals_cover_what_they_state():
     generator = torch.Generator().manual_seed(0)
     known = []
@@ -76,6 +91,7 @@ def test_intervals_cover_what_they_state():
         ("one", "every capture needs its --reference, got 2 captures and 1 pictures"),
         ("single", "intervals need 2 captures or more"),
         ("coverage", "coverage must be in (0, 1), got 1.5"),
+        ("samples", "--model, --steps and --samples need --refined"),
         ("swapped", "is nothing like"),
     ],
 )
@@ -90,6 +106,8 @@ def test_wrong_calls_end_with_one_line(simulated, tmp_path, change, message):
         captures, pictures = captures[:1], pictures[:1]
     elif change == "coverage":
         extra = ["--coverage", 1.5]
+    elif change == "samples":
+        extra = ["--samples", 2]
     else:
         negative = 1 - read_image(PICTURES[0], encoding="linear")
         write_png(tmp_path / "no.png", (255 * negative).byte().movedim(0, -1).contiguous())

@@ -13,6 +13,7 @@ from barelens.app.refining import RefiningPipeline
 from barelens.calibration import Camera
 from barelens.imaging.files import read_image, read_raw, read_tiff16
 from barelens.imaging.refine import Refiner
+from barelens.imaging.trust import Conformal
 
 FLATCAM = str(data.path("flatcam/camera.safetensors"))
 DIFFUSER = str(data.path("diffusercam/camera.safetensors"))
@@ -70,6 +71,28 @@ def test_a_real_capture_is_refined_beside_its_linear_reconstruction(model, tmp_p
     assert refined.image.shape == (1, 3, 256, 256)
 
 
+def test_samples_and_intervals_say_how_far_it_may_be_off(model, tmp_path):
+    intervals = Conformal(0.9, (), (2.5,), 1000, of="refined")
+    intervals.save(tmp_path / "intervals.json")
+    options = ("--camera", FLATCAM, "--model", model, "--strength", 0.5, "--out", tmp_path)
+    found = {}
+    for samples in (1, 3):
+        result = _run(
+            *(CAPTURE, *options, "--samples", samples),
+            *("--intervals", tmp_path / "intervals.json"),
+        )
+        assert result.exit_code == 0, result.stderr
+        record = json.loads((tmp_path / "fc_6.refined.json").read_text())
+        assert record["trust"]["std"]["samples"] == samples
+        found[samples] = read_image(tmp_path / record["files"]["interval"], encoding="linear")
+    std = read_image(tmp_path / record["files"]["std"], encoding="linear")
+    torch.testing.assert_close(found[3], 2.5 * std)
+    # What the model might have drawn instead only adds to the error, and does add.
+    assert bool((found[3] >= found[1]).all()) and found[3].mean() > 1.001 * found[1].mean()
+    shown = CliRunner().invoke(cli, ["inspect", str(tmp_path / "fc_6.refined.json")])
+    assert "half of 90% intervals" in shown.stdout.replace("\n", " ")
+
+
 def test_the_dials_lower_end_writes_the_linear_reconstruction(model, tmp_path):
     result = _run(
         *(CAPTURE, "--camera", FLATCAM, "--model", model, "--out", tmp_path),
@@ -92,6 +115,8 @@ def test_the_dials_lower_end_writes_the_linear_reconstruction(model, tmp_path):
         (["--device", "abacus"], "device 'abacus' cannot be used"),
         (["--annotator", "canny"], "annotator and annotator-model must be given together"),
         (["--penalty", "best"], "penalty must be a positive number"),
+        (["--samples", "0"], "samples must be at least 1, got 0"),
+        (["--intervals", "nowhere.json"], "nowhere.json"),
     ],
 )
 def test_wrong_settings_end_with_one_line(model, tmp_path, arguments, message):

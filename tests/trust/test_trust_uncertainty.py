@@ -1,5 +1,7 @@
 """Predicted errors agree with those that reconstructions make."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -10,10 +12,12 @@ from barelens.imaging.trust import (
     ReconstructionVariance,
     factorise,
     fit_conformal,
+    fit_conformal_to_pictures,
     local_std,
     merge_planes_variance,
     reconstruction_variance,
     sample_spread,
+    sampled_std,
 )
 
 NOISE, PRIOR = 1.3, 0.4
@@ -103,6 +107,16 @@ def test_local_std_is_noise_where_the_scene_is_flat(factors, scene):
         local_std(variance, scene, window=4)
 
 
+def test_error_of_samples_is_detail_and_spread(factors, scene):
+    variance = reconstruction_variance(factors, NOISE, PRIOR)
+    same = scene.expand(3, *scene.shape)
+    detail = local_std(variance, scene, window=5)
+    torch.testing.assert_close(sampled_std(variance, scene, same, window=5), detail)
+    drawn = scene + _normal(3, *scene.shape, seed=7)
+    expected = (detail.square() + drawn.var(0)).sqrt()
+    torch.testing.assert_close(sampled_std(variance, scene, drawn, window=5), expected)
+
+
 @pytest.mark.parametrize("bins", [1, 4])
 @pytest.mark.parametrize("coverage", [0.5, 0.9])
 def test_conformal_intervals_cover_what_they_state(coverage, bins):
@@ -132,12 +146,50 @@ def test_conformal_quantile_is_that_of_finite_samples():
         fit_conformal(torch.zeros(8), error[:8], torch.ones(8), coverage=0.9)
 
 
+@pytest.mark.parametrize("bins", [1, 2])
+def test_pictures_that_differ_are_covered_on_average(bins):
+    """Each picture's errors are off by a factor of its own, which no other picture tells."""
+
+    def draw(seed, count):
+        factors = (0.7 * _normal(count, seed=seed)).exp()
+        stds = _normal(count, 1500, seed=seed + 1).abs() + 0.1
+        return list(factors[:, None] * stds * _normal(count, 1500, seed=seed + 2)), list(stds)
+
+    pooled, careful = [], []
+    errors, stds = draw(1, 200)
+    for seed in range(10, 70):
+        few = draw(1000 * seed, 3)
+        joined = torch.cat(few[0])
+        plain = fit_conformal(joined, torch.zeros_like(joined), torch.cat(few[1]), bins=bins)
+        for shares, fitted in (
+            (pooled, plain),
+            (careful, fit_conformal_to_pictures(*few, bins=bins)),
+        ):
+            assert fitted.edges == plain.edges and fitted.samples == 4500
+            shares += [
+                (error.abs() <= fitted.half_width(std)).double().mean()
+                for error, std in zip(errors, stds, strict=True)
+            ]
+    assert torch.stack(pooled).mean() < 0.875
+    assert torch.stack(careful).mean() == pytest.approx(0.9, abs=0.025)
+
+
+def test_pictures_that_are_alike_are_pooled():
+    stds = [_normal(size, 30, seed=size).abs() + 0.1 for size in (500, 40)]
+    errors = [std * _normal(*std.shape, seed=9) for std in stds]
+    fitted = fit_conformal_to_pictures(errors, stds)
+    assert fitted.scales[0] == pytest.approx(1.645, rel=0.05)
+    alone = fit_conformal(errors[0], torch.zeros_like(errors[0]), stds[0])
+    assert fit_conformal_to_pictures(errors[:1], stds[:1]) == alone
+
+
 def test_conformal_calibrations_survive_a_file(tmp_path):
     from barelens.imaging.files import FileError
     from barelens.imaging.trust import Conformal
 
     std = _normal(500, seed=1).abs() + 0.1
     fitted = fit_conformal(torch.zeros_like(std), std * _normal(500, seed=2), std, bins=3)
+    fitted = replace(fitted, of="refined")
     fitted.save(tmp_path / "scale.json")
     assert Conformal.load(tmp_path / "scale.json") == fitted
     for content in ("{}", "[]", "no", '{"format": "barelens.conformal", "format_version": 9}'):
@@ -156,3 +208,5 @@ def test_conformal_arguments_are_checked():
         fit_conformal(ones, ones, 0 * ones)
     with pytest.raises(ShapeError, match="one shape"):
         fit_conformal(ones, ones[1:], ones)
+    with pytest.raises(ValueError, match="one or more of each, got 2 and 1"):
+        fit_conformal_to_pictures([ones, ones], [ones])

@@ -1,0 +1,53 @@
+"""Short numbers and small maps that stand for full ones in a record."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..imaging.trust import Conformal
+from .json_numbers import json_numbers
+
+__all__ = ["coarse_map", "interval_summary", "std_summary"]
+
+_MAP_SIZE = 16
+
+
+def std_summary(std: Tensor) -> dict[str, Any]:
+    """Summarise expected errors, shape (colours, height, width), colour by colour."""
+    median, high = _quantiles(std)
+    return {
+        "expected_median": json_numbers(median),
+        "expected_95_percent": json_numbers(high),
+    }
+
+
+def interval_summary(intervals: Conformal, half_width: Tensor) -> dict[str, Any]:
+    """Say what intervals of a half width, shape (height, width), state, and how wide they are."""
+    median, high = _quantiles(half_width)
+    return {
+        "coverage": intervals.coverage,
+        "half_width_median": json_numbers(median),
+        "half_width_95_percent": json_numbers(high),
+        "calibrated_on_samples": intervals.samples,
+    }
+
+
+def coarse_map(values: Tensor) -> list[list[float | None]]:
+    """Shrink a map (height, width) for a record; null where it holds nothing but NaN."""
+    size = (min(_MAP_SIZE, values.shape[0]), min(_MAP_SIZE, values.shape[1]))
+    known = (~values.isnan()).to(values)
+    pool = torch.nn.functional.adaptive_avg_pool2d
+    mean = pool(values.nan_to_num(0.0)[None], size)[0] / pool(known[None], size)[0]
+    return [
+        [float(f"{value:.4g}") if math.isfinite(value) else None for value in row]
+        for row in mean.tolist()
+    ]
+
+
+def _quantiles(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Median and 95th percentile of maps (..., height, width)."""
+    flat = maps.flatten(-2)
+    median, high = (flat.kthvalue(math.ceil(p * flat.shape[-1])).values for p in (0.5, 0.95))
+    return median, high
