@@ -116,6 +116,8 @@ def _refined_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
         ("verdict", trust["verdict"]),
         ("camera", trust["camera_verdict"]),
         ("measured share of the picture", _list(trust["measured"]["of_picture"])),
+        ("expected error, median (not calibrated)", _list(trust["std"]["expected_median"])),
+        *_interval(trust.get("interval")),
         *((f"residual, {name}", _list(values)) for name, values in record["residual"].items()),
         *_picture_rows(trust["picture"]),
         (
