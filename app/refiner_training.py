@@ -6,26 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
 
-from .. import data
 from ..calibration import Camera
-from ..imaging import SeparableOperator
 from ..imaging.solvers import SeparableFactors
+from .training_cameras import load_camera, observer, separable, simulated
 
 if TYPE_CHECKING:
     from ..imaging.refine import RefinerParts, SeparableTransform
     from ..imaging.refine.training import (
         Objective,
-        Observation,
-        OperatorCamera,
         PairSource,
         TrainingSettings,
     )
 
-__all__ = ["distill_refiner", "load_camera", "make_pairs", "train_refiner"]
+__all__ = ["distill_refiner", "make_pairs", "train_refiner"]
 
-BUNDLED = "bundled:"
 #: Tikhonov's penalty over the largest squared gain, where a learned transform starts.
 _START_PENALTY = 1e-3
 
@@ -255,52 +250,16 @@ def make_pairs(
     return SelectedPairs(pairs, wanted.largest_coarse_error)
 
 
-def load_camera(source: str) -> Camera:
-    """Load a camera record: a path, or ``bundled:NAME`` for one that ships with barelens."""
-    if source.startswith(BUNDLED):
-        return Camera.load(data.path(source.removeprefix(BUNDLED)))
-    return Camera.load(source)
-
-
 def _camera_transform(settings: "TrainingSettings") -> "SeparableTransform | None":
     """Start the learned transform from the camera's Tikhonov factors, where that is asked for."""
     from ..imaging.refine import SeparableTransform
 
     if settings.model.transform == "random":
         return None
-    factors = SeparableFactors.of(_separable(load_camera(settings.data.cameras[0])))
+    factors = SeparableFactors.of(separable(load_camera(settings.data.cameras[0])))
     penalty = _START_PENALTY * float(factors.gains.amax()) ** 2
     side = settings.model.picture_size
     return SeparableTransform.from_camera_factors(factors, penalty, (side, side))
-
-
-def simulated(camera: Camera) -> "OperatorCamera":
-    """Give a camera to simulate from a record."""
-    from ..imaging.refine.training import OperatorCamera
-
-    sides = [camera.geometry.get(f"slope_{side}") for side in ("left", "right")]
-    slope = sum(side or 0.0 for side in sides) / 2
-    return OperatorCamera(
-        _separable(camera),
-        slope=float(slope or 1.0),
-        # An error can only be drawn where the record says how the mask's shadow moves.
-        largest_error=0.4 if slope else 0.0,
-    )
-
-
-def observer(camera: Camera) -> Callable[[Tensor], "Observation"]:
-    """Give the function that prepares and reconstructs a camera's raw frames."""
-    from ..imaging.refine.training import observe
-
-    factors = SeparableFactors.of(_separable(camera))
-    return lambda raw: observe(camera.prepare(raw), factors)
-
-
-def _separable(camera: Camera) -> SeparableOperator:
-    operator: Any = camera.operator(dtype=torch.float32)
-    if not isinstance(operator, SeparableOperator) or camera.num_planes != 4:
-        raise ValueError(f"camera {camera.name!r} is not a separable one with a Bayer sensor")
-    return operator
 
 
 def _picture_side(camera: Camera, settings: "TrainingSettings") -> int:

@@ -20,8 +20,9 @@ from .objectives import DenoisingObjective, Objective
 from .pairs import CachedPairs, Pair, PairSource, SelectedPairs, SimulatedPairs
 from .pictures import PictureFolder, find_pictures
 from .procedural import render_scene
-from .settings import PRESETS, DataSettings, ModelSettings, TrainingSettings
+from .settings import PRESETS, TrainingSettings
 from .sources import CapturePairs, difuzcam_entries, folder_entries
+from .subjects import DataSettings, ModelSettings
 from .validation import Validation, sample
 
 __all__ = [

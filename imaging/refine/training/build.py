@@ -12,7 +12,8 @@ from ..parts import RefinerParts
 from ..record import RefinerRecord
 from ..start import conditioning_channels
 from ..transform import NUM_PLANES, SeparableTransform
-from .settings import ModelSettings, TrainingSettings
+from .settings import TrainingSettings
+from .subjects import ModelSettings
 
 __all__ = ["build_parts"]
 
