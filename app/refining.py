@@ -68,6 +68,8 @@ class RefiningPipeline:
         A second ControlNet.
     prompt_keeps_measured : bool, optional
         Whether a prompt may change only what was not measured.
+    wrong_prompt : str, optional
+        A prompt that does not fit the scenes, whose change is compared with the prompt's.
     samples : int, optional
         Pictures to draw of each capture, with seeds one after the other. The first is the result;
         how far the others are from it says where the model had a choice.
@@ -77,8 +79,8 @@ class RefiningPipeline:
     Raises
     ------
     ValueError
-        The camera is not separable, the method another, there are no samples, or intervals were
-        calibrated on linear pictures.
+        The camera is not separable, the method another, there are no samples, a wrong prompt has
+        no right one beside it, or intervals were calibrated on linear pictures.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class RefiningPipeline:
         linear_settings: LinearSettings | None = None,
         annotator: AnnotatorSettings | None = None,
         prompt_keeps_measured: bool = False,
+        wrong_prompt: str | None = None,
         samples: int = 1,
         intervals: Conformal | None = None,
     ) -> None:
@@ -99,8 +102,11 @@ class RefiningPipeline:
         self._intervals = intervals and intervals.checked("refined")
         self.refiner = refiner
         self.settings = settings or refiner.settings
+        if wrong_prompt is not None and not self.settings.prompt:
+            raise ValueError("wrong_prompt needs a prompt to compare it with, got none")
         self.annotator = annotator
         self.prompt_keeps_measured = prompt_keeps_measured
+        self.wrong_prompt = wrong_prompt
         self.linear = LinearPipeline(camera, linear_settings, device=refiner.sample.device)
         operator = self.linear.operator
         if not isinstance(operator, SeparableOperator) or self.linear.method != "tikhonov":
@@ -167,7 +173,8 @@ class RefiningPipeline:
         refined : Refined
             The result, changed where ``prompt_keeps_measured``.
         change : dict
-            As from :meth:`~barelens.app.refined_trust.RefinedTrust.prompt_change`, of the result.
+            As from :meth:`~barelens.app.refined_trust.RefinedTrust.prompt_change`, of the result,
+            and under ``wrong`` of what the wrong prompt makes of it, if there is one.
         """
         plain = self._refine(raw, scene, replace(self.settings, prompt=""))
         image, without = refined.image[0], plain.image[0]
@@ -176,8 +183,18 @@ class RefiningPipeline:
             size = (image.shape[-2], image.shape[-1])
             tether = Tether(self.measure(raw, scene), size, refined.white)
             refined = replace(refined, image=image[None], residual=tether.residual(image[None]))
-        change = self.trust.prompt_change(image, without, linear_trust)
-        return refined, {**change, "kept_measured": self.prompt_keeps_measured}
+        change: dict[str, Any] = {
+            **self.trust.prompt_change(image, without, linear_trust),
+            "kept_measured": self.prompt_keeps_measured,
+        }
+        if self.wrong_prompt is not None:
+            other = self._refine(raw, scene, replace(self.settings, prompt=self.wrong_prompt))
+            wrong = other.image[0]
+            if self.prompt_keeps_measured:
+                wrong = self.trust.keep_measured(wrong, without, linear_trust)
+            changed = self.trust.prompt_change(wrong, without, linear_trust)
+            change["wrong"] = {"prompt": self.wrong_prompt, **changed}
+        return refined, change
 
     def _refine(self, raw: Tensor, scene: LinearScene, settings: RefinerSettings) -> Refined:
         measurement = self.measure(raw, scene)

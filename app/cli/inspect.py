@@ -127,11 +127,14 @@ def _refined_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
     ]
     if prompt is None:
         return rows
-    return [
-        *rows,
-        ("the prompt's change, over the picture", _list([prompt["change"]])),
-        ("share of it that was measured otherwise", _list([prompt["measured_part"]])),
-    ]
+    changes = {"prompt": prompt, "wrong prompt": prompt.get("wrong")}
+    for name, change in changes.items():
+        if change is not None:
+            rows += [
+                (f"the {name}'s change, over the picture", _list([change["change"]])),
+                ("share of it that was measured otherwise", _list([change["measured_part"]])),
+            ]
+    return rows
 
 
 def _picture_rows(picture: dict[str, Any]) -> list[tuple[str, str]]:
@@ -175,17 +178,13 @@ def _letters(rows: list[list[float | None]]) -> list[str]:
 
 def _draw(path: Path, record: dict[str, Any], target: Path) -> None:
     """Draw the maps of a record beside its picture."""
-    import torch
-
     from ...imaging.display import side_by_side
-    from ...imaging.files import read_image, write_png
+    from ...imaging.files import write_png
     from ...imaging.trust import overlay_invented
     from ..trust_picture import draw_error
 
     maps = record["trust"]["maps"]
-    file = path.parent / record["files"]["picture"]
-    picture = (read_image(file, encoding="linear") * 255).round().to(torch.uint8)
-    shown = picture.permute(1, 2, 0).contiguous()
+    shown = _picture(path.parent, record["files"])
     size = (shown.shape[0], shown.shape[1])
     tiles = {
         "picture": shown,
@@ -194,6 +193,20 @@ def _draw(path: Path, record: dict[str, Any], target: Path) -> None:
     if "std" in maps:
         tiles["expected error"] = draw_error(_tensor(maps["std"], size))
     write_png(target, side_by_side(list(tiles.values()), list(tiles)))
+
+
+def _picture(folder: Path, files: dict[str, str]) -> "Tensor":
+    """Read the picture of a record, or make it where a batch left it out."""
+    import torch
+
+    from ...imaging.display import to_display
+    from ...imaging.files import read_image, read_tiff16
+
+    if "picture" not in files:
+        light = read_tiff16(folder / files["linear"])
+        return to_display(light if light.ndim == 3 else light[None])[0]
+    picture = read_image(folder / files["picture"], encoding="linear")
+    return (picture * 255).round().to(torch.uint8).permute(1, 2, 0).contiguous()
 
 
 def _tensor(rows: list[list[float | None]], size: tuple[int, int]) -> "Tensor":

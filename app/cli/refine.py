@@ -52,6 +52,9 @@ def refine(
     prompt_keeps_measured: bool = typer.Option(
         False, help="Let the prompt change only what was not measured."
     ),
+    wrong_prompt: str | None = typer.Option(
+        None, help="What it does not show either: the record compares what both prompts change."
+    ),
     samples: int = typer.Option(
         1, help="Pictures to draw of each capture; how far they differ goes into the errors."
     ),
@@ -125,6 +128,7 @@ def refine(
             linear_settings=LinearSettings(penalty=parse_penalty(penalty)),
             annotator=second,
             prompt_keeps_measured=prompt_keeps_measured,
+            wrong_prompt=wrong_prompt,
             samples=samples,
             intervals=None if intervals is None else Conformal.load(intervals),
         )

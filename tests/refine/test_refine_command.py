@@ -115,6 +115,7 @@ def test_the_dials_lower_end_writes_the_linear_reconstruction(model, tmp_path):
         (["--device", "abacus"], "device 'abacus' cannot be used"),
         (["--annotator", "canny"], "annotator and annotator-model must be given together"),
         (["--penalty", "best"], "penalty must be a positive number"),
+        (["--wrong-prompt", "a shoe"], "wrong_prompt needs a prompt to compare it with"),
         (["--samples", "0"], "samples must be at least 1, got 0"),
         (["--intervals", "nowhere.json"], "nowhere.json"),
     ],

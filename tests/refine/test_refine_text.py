@@ -101,7 +101,10 @@ def test_records_tell_what_a_prompt_changed_and_can_confine_it(parts, tmp_path):
     camera, capture = data.path("flatcam/camera.safetensors"), data.path("flatcam/fc_6.png")
     common = ["refine", capture, "--camera", camera, "--model", model, "--prompt", "a cat"]
     changes = {}
-    for name, extra in (("free", []), ("confined", ["--prompt-keeps-measured"])):
+    for name, extra in (
+        ("free", ["--wrong-prompt", "a bridge"]),
+        ("confined", ["--prompt-keeps-measured", "--wrong-prompt", "a cat"]),
+    ):
         out = tmp_path / name
         options = ["--steps", 2, "--imagination", 1, "--out", out, *extra]
         result = CliRunner().invoke(cli, [str(each) for each in (*common, *options)])
@@ -110,4 +113,10 @@ def test_records_tell_what_a_prompt_changed_and_can_confine_it(parts, tmp_path):
     free, confined = changes["free"], changes["confined"]
     assert not free["kept_measured"] and confined["kept_measured"]
     assert 0 < confined["change"] < free["change"]
+    assert free["wrong"]["prompt"] == "a bridge" and free["wrong"]["change"] > 0
+    assert free["wrong"]["change"] != free["change"]
+    same = ("change", "measured_part")
+    assert all(confined["wrong"][name] == confined[name] for name in same)
+    shown = CliRunner().invoke(cli, ["inspect", str(tmp_path / "free" / "fc_6.refined.json")])
+    assert "the wrong prompt's change" in shown.stdout
     assert confined["measured_part"] < free["measured_part"] <= 1
