@@ -105,14 +105,14 @@ class WindowTest:
         floor = torch.finfo(largest.dtype).tiny
         left = factors.gains[..., :, 0] / largest[..., 0].clamp_min(floor)
         right = factors.gains[..., 0, :] / largest[..., 0].clamp_min(floor)
-        self._left, self._gains_left = self._bases(factors.v_left, left)
-        self._right, self._gains_right = self._bases(factors.v_right, right)
+        self._left, self._power_left = self._bases(factors.v_left, left)
+        self._right, self._power_right = self._bases(factors.v_right, right)
 
     def _bases(self, vectors: Tensor, gains: Tensor) -> tuple[Tensor, Tensor]:
-        """Orthonormal bases (..., modes, windows * directions) and gains (..., the same)."""
+        """Orthonormal bases (..., modes, windows * directions) and squared gains (..., those)."""
         columns = vectors.unfold(-2, self.window, self.stride)  # (..., windows, modes, window)
         bases, local, _ = torch.linalg.svd(gains[..., None, :, None] * columns, full_matrices=False)
-        return bases.movedim(-3, -2).flatten(-2).contiguous(), local.flatten(-2)
+        return bases.movedim(-3, -2).flatten(-2).contiguous(), local.square().flatten(-2)
 
     def __call__(self, fit: PictureFit, *, relative: bool = False) -> LocalTest:
         """Test the windows of a picture.
@@ -186,14 +186,15 @@ class WindowTest:
         return whitened - left @ (left.mT @ whitened @ across) @ across.mT
 
     def _test(self, whitened: Tensor, fit: PictureFit) -> LocalTest:
-        parts = (self._left.mT @ whitened @ self._right).square()
-        gains = self._gains_left[..., :, None] * self._gains_right[..., None, :]
-        snr = (gains * (1 / fit.noise_std)[..., None, None]).square()
-        seen = snr * fit.prior_std.square()[..., None, None] > 1
+        parts = (self._left.mT @ whitened @ self._right).square_()
+        power = self._power_left[..., :, None] * self._power_right[..., None, :]
+        noise = fit.noise_std.square()
+        seen = power > (noise / fit.prior_std.square())[..., None, None]
+        sensitivity = self._by_window(power * seen) / noise[..., None, None]
         return LocalTest(
-            energy=self._by_window(seen * parts),
-            dof=self._by_window(seen.to(parts)).expand(*fit.noise_std.shape, -1, -1),
-            sensitivity=self._by_window(seen * snr).expand(*fit.noise_std.shape, -1, -1),
+            energy=self._by_window(parts.mul_(seen)),
+            dof=self._by_window(seen).to(parts).expand(*fit.noise_std.shape, -1, -1),
+            sensitivity=sensitivity.expand(*fit.noise_std.shape, -1, -1),
             window=(self.window, self.window),
             stride=(self.stride, self.stride),
         )
