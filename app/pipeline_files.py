@@ -3,6 +3,7 @@
 import platform
 import time
 from dataclasses import asdict
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,7 @@ def write_reconstruction(
     pipeline: LinearPipeline,
     *,
     seconds: float,
+    preview: bool = True,
     trust: bool = True,
     trust_picture: bool = False,
 ) -> dict[str, Any]:
@@ -101,11 +103,14 @@ def write_reconstruction(
         By what.
     seconds : float
         How long the reconstruction took.
+    preview : bool, optional
+        Whether to write the picture for the screen, which takes longer than all other files; one
+        that is there from before is removed otherwise.
     trust : bool, optional
         Whether to say in the record how far the scene can be trusted, which takes longer than
         reconstructing it.
     trust_picture : bool, optional
-        Whether to draw that as well; needs ``trust``.
+        Whether to draw that as well; needs ``trust`` and ``preview``.
 
     Returns
     -------
@@ -113,11 +118,17 @@ def write_reconstruction(
         The record.
     """
     out, stem = target.parent, target.name
-    picture, display = to_display(scene.rgb)
-    black, white = float(scene.rgb.min()), float(scene.rgb.max())
-    names = {"linear": f"{stem}.linear.tif", "picture": f"{stem}.linear.png"}
-    write_tiff16(out / names["linear"], scene.rgb, black=min(black, 0.0), white=white)
-    write_png(out / names["picture"], picture)
+    lowest, highest = (float(value) for value in scene.rgb.aminmax())
+    names, display = {"linear": f"{stem}.linear.tif"}, {}
+    picture_path = out / f"{stem}.linear.png"
+    write_tiff16(out / names["linear"], scene.rgb, black=min(lowest, 0.0), white=highest)
+    if preview:
+        names["picture"] = picture_path.name
+        picture, shown = to_display(scene.rgb)
+        write_png(picture_path, picture)
+        display = {"display": shown.record()}
+    else:
+        picture_path.unlink(missing_ok=True)
     penalty = scene.numbers.get("penalty")
     report = None
     if trust:
@@ -141,7 +152,7 @@ def write_reconstruction(
         "levels": asdict(levels),
         "solution": scene.numbers,
         **({"trust": report.record} if report else {}),
-        "display": display.record(),
+        **display,
         "seconds": seconds,
         "versions": _versions(pipeline.device),
     }
@@ -149,9 +160,12 @@ def write_reconstruction(
     return record
 
 
+_version = cache(version)  # which reads files
+
+
 def _versions(device: torch.device) -> dict[str, str]:
     return {
-        "barelens": version("barelens"),
+        "barelens": _version("barelens"),
         "torch": torch.__version__,
         "python": platform.python_version(),
         "device": str(device),

@@ -11,8 +11,9 @@ import argparse
 import resource
 import tempfile
 import time
+from collections import deque
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from linear import PENALTY, PLANES, separable_on
 from machine import describe, show, write
 
 from barelens import Pipeline, data
-from barelens.app.batch.flow import one_thread_each
+from barelens.app.batch.flow import map_ahead, one_thread_each
 from barelens.app.pipeline import LinearSettings
 from barelens.app.pipeline_files import write_reconstruction
 from barelens.imaging import Tikhonov
@@ -76,28 +77,33 @@ def measure_rate(root: Path, captures: int, trusted: int) -> dict[str, Any]:
         for kind in ("png", "npy")
     }
     pipeline = Pipeline(data.path("flatcam/camera.safetensors"), _fixed(), trust=False)
-    few = Pipeline(pipeline.camera, _fixed())
     memory: list[float] = []
 
-    def whole(kind: str) -> dict[str, float]:
-        pipeline.run(sorted(folders[kind].iterdir())[:WARM], root / f"{kind}-warm")
+    def whole(name: str, kind: str, number: int, ran: Pipeline = pipeline) -> dict[str, float]:
+        paths = sorted(folders[kind].iterdir())
+        ran.run(paths[:WARM], root / f"warm {name}")
         return timed(
-            lambda: pipeline.run(
-                folders[kind],
-                root / f"{kind}-out",
+            lambda: ran.run(
+                paths[:number],
+                root / f"out {name}",
                 on_progress=lambda _: memory.append(resident_mib()),
+                on_error=_refuse,
             ),
-            captures,
+            number,
         )
 
-    def judged() -> dict[str, float]:
-        paths = sorted(folders["png"].iterdir())[: WARM + trusted]
-        few.run(paths[:WARM], root / "trusted")
-        return timed(lambda: few.run(paths[WARM:], root / "trusted"), trusted)
-
     rates = measure_stages(root, pipeline, folders)
-    rates |= {f"end to end, {kind.upper()}": whole(kind) for kind in folders}
-    rates["end to end with trust, PNG"] = judged()
+    rates |= {f"end to end, {kind.upper()}": whole(kind, kind, captures) for kind in folders}
+    resident = {"after a tenth": memory[captures // 10], "at the end": memory[-1]}
+    others = {
+        "end to end with pictures, PNG": Pipeline(
+            pipeline.camera, _fixed(), trust=False, previews=True
+        ),
+        "end to end, penalty by GCV, PNG": Pipeline(pipeline.camera, trust=False),
+    }
+    rates |= {name: whole(name, "png", captures, ran) for name, ran in others.items()}
+    name = "end to end with trust, PNG"
+    rates[name] = whole(name, "png", trusted, Pipeline(pipeline.camera, _fixed()))
     return {
         "captures": captures,
         "captures_with_trust": trusted,
@@ -107,7 +113,7 @@ def measure_rate(root: Path, captures: int, trusted: int) -> dict[str, Any]:
             kind: {clock: _share(rates, kind, clock) for clock in rates["bare reconstruction"]}
             for kind in ("PNG", "NPY")
         },
-        "resident_mib": {"after a tenth": memory[captures // 10], "at the end": memory[-1]},
+        "resident_mib": resident,
     }
 
 
@@ -125,7 +131,15 @@ def measure_stages(
 
     def save(path: Path) -> None:
         write_reconstruction(
-            results / path.stem, path.name, raw, levels, scene, linear, seconds=0.0, trust=False
+            results / path.stem,
+            path.name,
+            raw,
+            levels,
+            scene,
+            linear,
+            seconds=0.0,
+            preview=False,
+            trust=False,
         )
 
     stages: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -139,12 +153,20 @@ def measure_stages(
     rates = {}
     with one_thread_each(), ThreadPoolExecutor(pipeline.threads) as pool:
         for name, (stage, kind) in stages.items():
-            list(pool.map(stage, paths[kind][:WARM]))
+            _each(pool, stage, paths[kind][:WARM])
             rates[name] = timed(
-                lambda stage=stage, kind=kind: list(pool.map(stage, paths[kind])),
-                len(paths[kind]),
+                lambda stage=stage, kind=kind: _each(pool, stage, paths[kind]), len(paths[kind])
             )
     return rates
+
+
+def _each(pool: Executor, stage: Callable[[Path], object], paths: list[Path]) -> None:
+    """Run a stage; results that were kept would cost new memory for each, as they do no batch."""
+    deque(map_ahead(pool, stage, paths, 4), maxlen=0)
+
+
+def _refuse(origin: str, error: Exception) -> None:
+    raise SystemExit(f"{origin}: {error}")
 
 
 def _share(rates: dict[str, dict[str, float]], kind: str, clock: str) -> float:

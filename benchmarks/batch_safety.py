@@ -6,6 +6,7 @@ Memory is sampled over many small captures, and a run of them is killed at rando
 """
 
 import argparse
+import json
 import random
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from machine import describe, show, write
 
 from barelens import Pipeline
 from barelens.calibration import Camera
-from barelens.imaging.files import read_raw, read_tiff16, write_raw_png16
+from barelens.imaging.files import read_tiff16, write_raw_png16
 
 SMALL_SENSOR, SMALL_SCENE = (24, 30), (8, 10)
 
@@ -121,7 +122,7 @@ def _finished(out: Path) -> dict[str, int]:
 
 def _whole(target: Path) -> bool:
     try:
-        read_raw(target.with_name(f"{target.name}.linear.png"))
+        json.loads(target.with_name(f"{target.name}.linear.json").read_text())
         return read_tiff16(target.with_name(f"{target.name}.linear.tif")).shape == SMALL_SCENE
     except ValueError:
         return False
@@ -142,7 +143,7 @@ def main() -> None:
             ("captures", "MiB"),
             [(number, f"{value:.1f}") for number, value in memory["resident_mib"].items()],
         )
-        kills = measure_kills(root, 60 * arguments.kills, arguments.kills)
+        kills = measure_kills(root, 200 * arguments.kills, arguments.kills)
         show("Killed", tuple(kills), [tuple(str(value) for value in kills.values())])
     write("batch_safety", {"machine": machine, "memory": memory, "kills": kills})
 

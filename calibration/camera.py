@@ -198,18 +198,19 @@ class Camera:
         if tuple(raw.shape[-len(expected) :]) != tuple(expected):
             sizes = ", ".join(map(str, expected))
             raise ShapeError(f"raw must have shape (..., {sizes}), got {tuple(raw.shape)}")
-        light = (raw.to(dtype) - self.black_level).div_(self.white_level - self.black_level)
+        light = raw.to(dtype, copy=True)  # what follows is done in its memory
+        if self.black_level:
+            light.sub_(self.black_level)
+        light.div_(self.white_level - self.black_level)
         if self.bayer:
             light = split_bayer(light, self.bayer)
         elif len(expected) == 2:
             light = light.unsqueeze(-3)
         window = self.window
-        light = rotate(light, self.rotation_deg)[
-            ...,
-            window.top : window.top + window.height,
-            window.left : window.left + window.width,
-        ]
-        return MeanRemoval(tuple(light.shape[-3:])).forward(light) if self.mean_removal else light
+        rows = slice(window.top, window.top + window.height)
+        columns = slice(window.left, window.left + window.width)
+        light = rotate(light, self.rotation_deg, window=(rows, columns))
+        return MeanRemoval.within(light.contiguous()) if self.mean_removal else light
 
     def operator(
         self, *, dtype: torch.dtype | None = None, device: torch.device | str | None = None

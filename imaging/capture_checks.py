@@ -3,9 +3,11 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 __all__ = ["CaptureError", "CaptureLevels", "check_capture"]
@@ -76,12 +78,22 @@ def check_capture(
     if minimum == maximum:
         raise CaptureError(f"capture is {maximum:g} everywhere")
     full = white_level if raw.is_floating_point() else math.ceil(white_level)
-    saturated = float(np.count_nonzero(counts >= full) / counts.size)
+    saturated = float(np.count_nonzero(counts >= full) / counts.size) if maximum >= full else 0.0
     if saturated > saturated_limit:
         raise CaptureError(
             f"capture is saturated in {saturated:.2%} of its pixels, over {saturated_limit:.2%}"
         )
-    return CaptureLevels(minimum, maximum, float(counts.mean()), saturated)
+    return CaptureLevels(minimum, maximum, _mean(counts), saturated)
+
+
+def _mean(counts: NDArray[Any]) -> float:
+    if counts.dtype != np.uint16:
+        return float(counts.mean())
+    import cv2
+
+    # Adds up integers, ten times as fast as NumPy; both are exact.
+    total: float = cv2.sumElems(counts.reshape(len(counts), -1))[0]
+    return total / counts.size
 
 
 def _check_form(raw: Tensor, white_level: float, expected_shape: Sequence[int] | None) -> None:

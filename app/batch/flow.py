@@ -16,6 +16,7 @@ __all__ = [
     "map_ahead",
     "one_thread_each",
     "out_of_memory",
+    "processors",
     "thread_pool",
 ]
 
@@ -26,6 +27,7 @@ Passing = TypeVar("Passing")
 _COPIES = 24  # of a frame in 32 bits that reconstructing it takes at most
 _LARGEST = {"cpu": 4}  # a processor gains nothing from more, see benchmarks/linear.py
 _LARGEST_ELSEWHERE = 64
+_LARGEST_COUNTED = 2**25  # bytes of the largest freed block that glibc adapts to
 
 
 def map_ahead(
@@ -53,13 +55,35 @@ def thread_pool(threads: int, name: str) -> Iterator[ThreadPoolExecutor]:
 
 @contextmanager
 def one_thread_each() -> Iterator[None]:
-    """Let no operation of torch use more than its own thread, because all processors are busy."""
+    """Let no operation of torch use more than its own thread, because all processors are busy.
+
+    Memory that one capture frees serves the next, up to 64 MiB in each thread.
+    """
+    _keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def processors() -> int:
+    """How many processors this process may use, which may be fewer than there are."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on every system
+        return os.cpu_count() or 1
+
+
+def _keep_freed_memory() -> None:
+    """Keep the C library from returning memory that the next capture needs again.
+
+    glibc returns what is free beyond twice the largest block that it was ever handed back, and
+    taking it anew page by page costs milliseconds a capture: so it is handed one such block, as
+    large as counts. Elsewhere this does nothing.
+    """
+    torch.empty(_LARGEST_COUNTED - 2**16, dtype=torch.uint8)
 
 
 class BatchSize:

@@ -168,7 +168,7 @@ class Ledger:
         columns = finished_columns(self._settings, self.out / capture.name)
         if columns is None:
             return False
-        # The earlier run was killed between the capture's record and its row.
+        # The earlier run was killed between the capture's record and its row, or made previews too.
         self._enter(capture.name, capture.origin, columns, None)
         return True
 

@@ -15,7 +15,7 @@ import torch
 from ...calibration import Camera
 from ..pipeline import LinearPipeline, LinearScene, LinearSettings
 from .captures import Capture, Source
-from .flow import BatchSize, in_batches, map_ahead, one_thread_each, thread_pool
+from .flow import BatchSize, in_batches, map_ahead, one_thread_each, processors, thread_pool
 from .ledger import Ledger, Outcome, Progress
 from .manifest import need_pyarrow
 from .sources import check_apart, open_source
@@ -60,12 +60,14 @@ class Pipeline:
     trust : bool, optional
         Whether each record says how far its scene can be trusted, which takes several times as
         long as reconstructing it.
+    previews : bool, optional
+        Whether each scene gets a picture for the screen, NAME.linear.png, too.
     batch_size : int, optional
         Captures that the device takes at once; by default what half of its free memory holds, and
         on a processor one in each thread. It halves whenever memory runs out.
     threads : int, optional
-        Threads that read; by default one for each processor. Twice as many write, which is mostly
-        waiting for the disk.
+        Threads that read; by default one for each processor that this process may use. Twice as
+        many write, which is mostly waiting for the disk.
 
     Raises
     ------
@@ -84,22 +86,24 @@ class Pipeline:
         refiner: "Refiner | None" = None,
         refiner_settings: "RefinerSettings | None" = None,
         trust: bool = True,
+        previews: bool = False,
         batch_size: int | None = None,
         threads: int | None = None,
     ) -> None:
         if not isinstance(camera, Camera):
             camera = Camera.load(Path(camera))
-        self.threads = (os.cpu_count() or 1) if threads is None else threads
+        self.threads = processors() if threads is None else threads
         if self.threads < 1:
             raise ValueError(f"threads must be positive, got {threads}")
         self.work: Work
+        files = {"trust": trust, "previews": previews}
         if refiner is None:
-            self.work = LinearWork(LinearPipeline(camera, settings, device=device), trust=trust)
+            self.work = LinearWork(LinearPipeline(camera, settings, device=device), **files)
         else:
             from ..refining import RefiningPipeline
 
             pipeline = RefiningPipeline(camera, refiner, refiner_settings, linear_settings=settings)
-            self.work = RefiningWork(pipeline, trust=trust)
+            self.work = RefiningWork(pipeline, **files)
         self.camera = camera
         device = self.work.linear.device
         self.size = BatchSize(prod(camera.frame_shape), device, batch_size)
@@ -140,11 +144,11 @@ class Pipeline:
     ) -> Progress:
         """Reconstruct captures into a folder, leaving out what an earlier run finished.
 
-        For each capture the files of ``barelens reconstruct`` are written, below folders like
-        those of the source; then ``manifest.parquet``, one row a capture. What is finished is kept
-        in ``manifest.sqlite`` at every moment, so that a run that was killed goes on where it
-        stopped. Captures that failed are tried again; one whose name another capture's results
-        have fails.
+        For each capture the files of ``barelens reconstruct`` are written, the picture only where
+        previews are wanted, below folders like those of the source; then ``manifest.parquet``, one
+        row a capture. What is finished is kept in ``manifest.sqlite`` at every moment, so that a
+        run that was killed goes on where it stopped. Captures that failed are tried again; one
+        whose name another capture's results have fails.
 
         Parameters
         ----------
@@ -232,7 +236,9 @@ class Pipeline:
 
     def _compute(self, batch: list[Loaded]) -> list[_Result]:
         started = time.perf_counter()
-        results = self.work.compute(torch.stack([loaded.raw for loaded in batch]))
+        raws = [loaded.raw for loaded in batch]
+        # One alone is not copied.
+        results = self.work.compute(raws[0][None] if len(raws) == 1 else torch.stack(raws))
         seconds = (time.perf_counter() - started) / len(batch)
         return [
             _Result(loaded, result, seconds) for loaded, result in zip(batch, results, strict=True)

@@ -68,11 +68,16 @@ class LinearWork:
         The camera and how to reconstruct.
     trust : bool, optional
         Whether records say how far scenes can be trusted, which takes longer than the rest.
+    previews : bool, optional
+        Whether scenes get pictures for the screen.
     """
 
-    def __init__(self, linear: LinearPipeline, *, trust: bool = True) -> None:
+    def __init__(
+        self, linear: LinearPipeline, *, trust: bool = True, previews: bool = False
+    ) -> None:
         self.linear = linear
         self.trust = trust
+        self.previews = previews
         if trust:
             _ = linear.trust  # factorised here, not in every thread
 
@@ -80,7 +85,12 @@ class LinearWork:
     def settings(self) -> dict[str, Any]:
         """How to reconstruct, and by which camera."""
         camera = self.linear.camera_record["digest"]
-        return {"linear": self.linear.settings_record, "trust": self.trust, "camera": camera}
+        return {
+            "linear": self.linear.settings_record,
+            "trust": self.trust,
+            "previews": self.previews,
+            "camera": camera,
+        }
 
     def compute(self, raws: Tensor) -> list[LinearScene]:
         """Reconstruct raw frames (batch, *frame_shape)."""
@@ -104,6 +114,7 @@ class LinearWork:
             scene,
             self.linear,
             seconds=seconds,
+            preview=self.previews,
             trust=self.trust,
         )
 
@@ -115,13 +126,15 @@ class RefiningWork:
     ----------
     pipeline : RefiningPipeline
         The camera and the model.
-    trust : bool, optional
+    trust, previews : bool, optional
         As in :class:`LinearWork`.
     """
 
-    def __init__(self, pipeline: "RefiningPipeline", *, trust: bool = True) -> None:
+    def __init__(
+        self, pipeline: "RefiningPipeline", *, trust: bool = True, previews: bool = False
+    ) -> None:
         self.pipeline = pipeline
-        self._linear_work = LinearWork(pipeline.linear, trust=trust)
+        self._linear_work = LinearWork(pipeline.linear, trust=trust, previews=previews)
         self.linear = pipeline.linear
 
     @cached_property
@@ -186,6 +199,8 @@ def finished_columns(settings: dict[str, Any], target: Path) -> dict[str, Any] |
         "camera": record.get("camera", {}).get("digest"),
     }
     if any(settings[name] != value for name, value in made_by.items()):
+        return None
+    if settings["previews"] and "picture" not in record.get("files", {}):
         return None
     if "refining" not in settings:
         return linear_row(record)

@@ -28,6 +28,7 @@ def batch(
     method: str = typer.Option("auto", help="As reconstruct has it."),
     penalty: str = typer.Option("gcv", help="As reconstruct has it."),
     trust: bool = typer.Option(True, help="Say how far each scene can be trusted; slow."),
+    previews: bool = typer.Option(False, help="Write pictures for the screen too."),
     refine: str | None = typer.Option(None, help="Refine too: a refiner's folder or hub id."),
     batch_size: int | None = typer.Option(None, help="Captures at once; by free memory if unset."),
     threads: int | None = typer.Option(None, help="Readers; one a processor if unset."),
@@ -36,10 +37,10 @@ def batch(
 ) -> None:
     """Reconstruct any number of captures; a run that was killed goes on where it stopped.
 
-    For each capture the files of `barelens reconstruct` are written, in folders like those of the
-    source, and one row into manifest.parquet. With --ray the machines of a cluster share the work;
-    all must see the folder of results under the same path.
-    A capture that cannot be used is reported and the rest go on; the exit code is then 1.
+    For each capture the files of `barelens reconstruct` are written, NAME.linear.png only with
+    --previews, in folders like those of the source, and one row into manifest.parquet. With --ray
+    the machines of a cluster share the work; all must see the folder of results under the same
+    path. A capture that cannot be used is reported and the rest go on; the exit code is then 1.
     """
     from ...calibration import Camera
     from ..batch import Pipeline
@@ -50,6 +51,7 @@ def batch(
         options: dict[str, Any] = {
             "device": device if ray else check_device(device),
             "trust": trust,
+            "previews": previews,
             "batch_size": batch_size,
             "threads": 1 if ray and threads is None else threads,
         }

@@ -133,6 +133,12 @@ class MeanRemoval(LinearOperator):
         column_free = scene - scene.mean(-2, keepdim=True)
         return column_free.sub_(column_free.mean(-1, keepdim=True))  # in its own memory
 
+    @staticmethod
+    def within(image: Tensor) -> Tensor:
+        """Do the same as :meth:`forward`, in the memory of the image."""
+        image.sub_(image.mean(-2, keepdim=True))
+        return image.sub_(image.mean(-1, keepdim=True))
+
     def adjoint(self, capture: Tensor) -> Tensor:
         """Do the same as :meth:`forward`: the projection is symmetric."""
         check_shape(capture, self.shape, "capture")

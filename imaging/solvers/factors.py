@@ -86,9 +86,10 @@ class SeparableFactors:
         It holds noise and model error alone, so it measures both without a reference.
         """
         if self.mean_free:
-            capture = MeanRemoval(self.capture_shape).forward(capture)
-        total = capture.square().sum((-2, -1))
-        return (total - coefficients.square().sum((-2, -1))).clamp_min(0)
+            squares = MeanRemoval(self.capture_shape).forward(capture).square_()
+        else:
+            squares = capture.square()
+        return (squares.sum((-2, -1)) - coefficients.square().sum((-2, -1))).clamp_min(0)
 
 
 def _thin_svd(matrix: Tensor, mean_free: bool) -> tuple[Tensor, Tensor, Tensor]:

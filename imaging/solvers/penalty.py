@@ -8,17 +8,51 @@ whole search costs less than a reconstruction by an iterative solver.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-__all__ = ["PenaltyRule", "SpectralCapture", "choose_penalty"]
+__all__ = ["Gains", "PenaltyRule", "SpectralCapture", "choose_penalty"]
 
 PenaltyRule = Literal["gcv", "sure", "discrepancy"]
 
 _DECADES = 10  # search from the largest squared gain this many decades down
 _GOLDEN = (5**0.5 - 1) / 2
+_STEPS = 3 * (_DECADES + 1)  # of the coarse search
+
+
+class Gains:
+    """What all captures of a camera share, computed once.
+
+    Parameters
+    ----------
+    values : Tensor, shape (..., modes_left, modes_right)
+        Gains of the camera.
+    """
+
+    def __init__(self, values: Tensor) -> None:
+        self.squares = values.square()
+        self.modes = (values > 0).sum((-2, -1))
+        self.largest = values.amax((-2, -1)).square()
+
+    def effective_parameters(self, penalty: Tensor) -> Tensor:
+        """Trace of the influence matrix for penalties of shape (...)."""
+        return (self.squares / (self.squares + penalty[..., None, None])).sum((-2, -1))
+
+    def log_range(self) -> tuple[Tensor, Tensor]:
+        """Natural logarithms of the smallest and largest penalty searched, shape (...)."""
+        largest = self.largest.log()
+        return largest - _DECADES * 2.302585, largest + 2.302585
+
+    @cached_property
+    def coarse(self) -> list[tuple[Tensor, Tensor]]:
+        """Penalties of the coarse search with their effective parameters, shape (...) each."""
+        low, high = self.log_range()
+        width = (high - low) / _STEPS
+        penalties = [(low + k * width).exp() for k in range(_STEPS + 1)]
+        return [(penalty, self.effective_parameters(penalty)) for penalty in penalties]
 
 
 @dataclass(frozen=True, eq=False)
@@ -35,23 +69,30 @@ class SpectralCapture:
         Energy outside the camera's range.
     dof : int
         Independent samples in the capture.
+    shared : Gains, optional
+        Of the same gains, where it serves several captures.
     """
 
     coefficients: Tensor
     gains: Tensor
     unreachable: Tensor
     dof: int
+    shared: Gains | None = None
+
+    @cached_property
+    def camera(self) -> Gains:
+        """What depends on the gains alone."""
+        return Gains(self.gains) if self.shared is None else self.shared
 
     def residual_energy(self, penalty: Tensor) -> Tensor:
         """Squared residual of the Tikhonov solution for penalties of shape (...)."""
         weight = penalty[..., None, None]
-        rejected = weight / (self.gains.square() + weight)
-        return (rejected * self.coefficients).square().sum((-2, -1)) + self.unreachable
+        rejected = weight / (self.camera.squares + weight)
+        return (rejected * self.coefficients).square_().sum((-2, -1)) + self.unreachable
 
     def effective_parameters(self, penalty: Tensor) -> Tensor:
         """Trace of the influence matrix: how many parameters the solution really fits."""
-        squares = self.gains.square()
-        return (squares / (squares + penalty[..., None, None])).sum((-2, -1))
+        return self.camera.effective_parameters(penalty)
 
     def noise_variance(self) -> Tensor:
         """Variance a sample, from the energy outside the camera's range, shape (...).
@@ -62,7 +103,7 @@ class SpectralCapture:
             The camera has as many modes as the capture has samples, so nothing is left over to
             estimate from.
         """
-        modes = (self.gains > 0).sum((-2, -1))
+        modes = self.camera.modes
         if bool((modes >= self.dof).any()):
             raise ValueError(
                 f"noise_std cannot be estimated from a capture of {self.dof} samples behind a "
@@ -99,7 +140,7 @@ def choose_penalty(
         The rule is unknown, or the noise level is missing and cannot be estimated.
     """
     if rule == "gcv":
-        return _minimise(lambda penalty: _gcv(capture, penalty), capture)
+        return _minimise(partial(_gcv, capture), capture)
     if rule not in ("sure", "discrepancy"):
         raise ValueError(f"unknown penalty rule {rule!r}; choose gcv, sure or discrepancy")
     if noise_std is None:
@@ -109,37 +150,40 @@ def choose_penalty(
         variance = torch.as_tensor(noise_std, dtype=like.dtype, device=like.device).square()
         variance = variance.expand_as(like)
     if rule == "sure":
-        return _minimise(lambda penalty: _sure(capture, penalty, variance), capture)
+        return _minimise(partial(_sure, capture, variance), capture)
     return _discrepancy(capture, variance)
 
 
-def _gcv(capture: SpectralCapture, penalty: Tensor) -> Tensor:
-    free = capture.dof - capture.effective_parameters(penalty)
-    return capture.residual_energy(penalty) / free.square()
+def _gcv(capture: SpectralCapture, penalty: Tensor, parameters: Tensor) -> Tensor:
+    return capture.residual_energy(penalty) / (capture.dof - parameters).square()
 
 
-def _sure(capture: SpectralCapture, penalty: Tensor, variance: Tensor) -> Tensor:
-    complexity = 2 * variance * capture.effective_parameters(penalty)
-    return capture.residual_energy(penalty) + complexity
+def _sure(
+    capture: SpectralCapture, variance: Tensor, penalty: Tensor, parameters: Tensor
+) -> Tensor:
+    return capture.residual_energy(penalty) + 2 * variance * parameters
 
 
 def _log_range(capture: SpectralCapture) -> tuple[Tensor, Tensor]:
-    """Natural logarithms of the smallest and largest penalty searched, shape (...)."""
-    largest = capture.gains.amax((-2, -1)).square().log().expand_as(capture.unreachable)
-    return largest - _DECADES * 2.302585, largest + 2.302585
+    low, high = capture.camera.log_range()
+    return low.expand_as(capture.unreachable), high.expand_as(capture.unreachable)
 
 
-def _minimise(criterion: Callable[[Tensor], Tensor], capture: SpectralCapture) -> Tensor:
+def _minimise(criterion: Callable[[Tensor, Tensor], Tensor], capture: SpectralCapture) -> Tensor:
     """Minimise over log-penalty, item by item: a coarse grid, then golden-section search."""
     low, high = _log_range(capture)
-    steps = 3 * (_DECADES + 1)
-    width = (high - low) / steps
-    values = torch.stack([criterion((low + k * width).exp()) for k in range(steps + 1)])
+    width = (high - low) / _STEPS
+    values = torch.stack([criterion(*step) for step in capture.camera.coarse])
     best = low + values.argmin(0) * width
+
+    def at(logarithm: Tensor) -> Tensor:
+        penalty = logarithm.exp()
+        return criterion(penalty, capture.effective_parameters(penalty))
+
     low, high = best - width, best + width
     for _ in range(12):
         first, second = high - _GOLDEN * (high - low), low + _GOLDEN * (high - low)
-        left = criterion(first.exp()) < criterion(second.exp())
+        left = at(first) < at(second)
         low, high = torch.where(left, low, first), torch.where(left, second, high)
     return ((low + high) / 2).exp()
 

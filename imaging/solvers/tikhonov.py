@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..operators import SeparableOperator
 from .factors import SeparableFactors
-from .penalty import PenaltyRule, SpectralCapture, choose_penalty
+from .penalty import Gains, PenaltyRule, SpectralCapture, choose_penalty
 
 __all__ = ["Tikhonov", "TikhonovSolution"]
 
@@ -87,6 +87,7 @@ class Tikhonov:
         self.operator = operator
         self.factors = SeparableFactors.of(operator)
         self.noise_std = noise_std
+        self._gains = Gains(self.factors.gains)
         self._rule: PenaltyRule | None = None
         self._filter: Tensor | None = None
         if isinstance(penalty, str):
@@ -101,6 +102,7 @@ class Tikhonov:
             if not bool((self._penalty > 0).all()):
                 raise ValueError(f"penalty must be positive, got {penalty}")
             self._filter = self._inverse_filter(self._penalty)
+            self._fitted = self._gains.effective_parameters(self._penalty)
 
     def __call__(self, capture: Tensor) -> Tensor:
         """Map captures (..., *capture_shape) to scenes (..., *scene_shape)."""
@@ -120,16 +122,18 @@ class Tikhonov:
             penalty = self._penalty.expand(capture.shape[:-2])
         else:
             penalty = self._choose(spectral)
-        inverse = self._inverse_filter(penalty) if self._filter is None else self._filter
+        if self._filter is None:
+            inverse, fitted = self._inverse_filter(penalty), spectral.effective_parameters(penalty)
+        else:
+            inverse, fitted = self._filter, self._fitted.expand_as(penalty)
         energy = spectral.coefficients.square().sum((-2, -1)) + spectral.unreachable
-        largest = self.factors.gains.amax((-2, -1)).square()
         return TikhonovSolution(
             scene=self.factors.synthesise(inverse * coefficients),
             penalty=penalty,
-            relative_penalty=penalty / largest,
+            relative_penalty=penalty / self._gains.largest,
             residual=(spectral.residual_energy(penalty) / energy).sqrt(),
             noise_std=self._noise_std(spectral),
-            effective_parameters=spectral.effective_parameters(penalty),
+            effective_parameters=fitted,
         )
 
     def _spectral(self, capture: Tensor, coefficients: Tensor) -> SpectralCapture:
@@ -138,6 +142,7 @@ class Tikhonov:
             gains=self.factors.gains,
             unreachable=self.factors.unreachable_energy(capture, coefficients),
             dof=self.factors.capture_dof,
+            shared=self._gains,
         )
 
     def _choose(self, spectral: SpectralCapture) -> Tensor:

@@ -25,7 +25,15 @@ def _finished(out):
 def test_kill_at_any_time(camera, write_frames, tmp_path):
     camera.save(tmp_path / "camera.safetensors")
     folder, out = write_frames(tmp_path / "in", CAPTURES), tmp_path / "out"
-    command = [sys.executable, "-m", "barelens.app", "batch", str(folder), "--no-trust"]
+    command = [
+        sys.executable,
+        "-m",
+        "barelens.app",
+        "batch",
+        str(folder),
+        "--no-trust",
+        "--previews",
+    ]
     command += ["--camera", str(tmp_path / "camera.safetensors"), "--out", str(out)]
     moments = sorted(random.Random(0).sample(range(1, CAPTURES - 20), KILLS))
     for moment in moments:

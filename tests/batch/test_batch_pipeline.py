@@ -2,6 +2,8 @@
 
 import errno
 import json
+import os
+import platform
 import re
 import subprocess
 import sys
@@ -75,7 +77,7 @@ def test_files_and_record_are_those_of_one_file(camera, write_frames, tmp_path):
     folder = write_frames(tmp_path / "in", 3)
     out, alone = tmp_path / "out", tmp_path / "alone"
     alone.mkdir()
-    assert reconstruct(folder, camera, out, batch_size=2).done == 3
+    assert reconstruct(folder, camera, out, batch_size=2, previews=True).done == 3
     pipeline = LinearPipeline(camera)
     for path in folder.iterdir():
         wanted = reconstruct_file(path, pipeline, alone)
@@ -92,6 +94,32 @@ def test_files_and_record_are_those_of_one_file(camera, write_frames, tmp_path):
         assert row["camera_digest"] == camera.digest
         assert row["mean"] == record["levels"]["mean"]
         assert row["error"] is None
+
+
+def test_previews_are_made_where_they_are_wanted(camera, write_frames, tmp_path):
+    folder, out = write_frames(tmp_path / "in", 2), tmp_path / "out"
+    pictures = {out / f"frame-000{index}.linear.png" for index in range(2)}
+
+    def run(previews, settings=None):
+        progress = reconstruct(folder, camera, out, settings=settings, previews=previews)
+        records = [json.loads(path.read_text()) for path in out.glob("*.linear.json")]
+        named = {out / record["files"].get("picture", "none") for record in records}
+        assert named - {out / "none"} == set(out.glob("*.png"))
+        return progress.done, progress.skipped, set(out.glob("*.png"))
+
+    assert run(False) == (2, 0, set())
+    assert run(True) == (2, 0, pictures)
+    assert run(False) == (0, 2, pictures), "what is there is more than was asked for"
+    assert run(True) == (0, 2, pictures)
+    assert run(False, _settings()) == (2, 0, set()), "pictures of other scenes are left"
+
+
+def test_results_without_a_preview_can_be_inspected(camera, write_frames, tmp_path):
+    reconstruct(write_frames(tmp_path / "in", 1), camera, tmp_path / "out")
+    record, drawn = tmp_path / "out" / "frame-0000.linear.json", tmp_path / "drawn"
+    result = CliRunner().invoke(cli, ["inspect", str(record), "--out", str(drawn)])
+    assert result.exit_code == 0, result.stderr
+    assert read_raw(drawn / "frame-0000.inspect.png").shape[0] == 3
 
 
 def test_bad_captures_are_named_and_passed_over(camera, write_frames, tmp_path):
@@ -188,6 +216,35 @@ def test_memory_that_runs_out_halves_the_batch(camera, frames, monkeypatch):
     assert len(list(pipeline.scenes(frames))) == len(frames)
     assert sizes == [8, 4, *[2] * 6]
     assert pipeline.size.value == 2
+
+
+def test_readers_are_as_many_as_processors_may_be_used(camera, monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5}, raising=False)
+    assert Pipeline(camera, trust=False).threads == 3
+    assert Pipeline(camera, trust=False, threads=2).threads == 2
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others keep memory or do not")
+def test_memory_of_one_capture_serves_the_next():
+    code = """
+import resource, torch
+from barelens.app.batch.flow import one_thread_each
+
+def capture():
+    parts = [torch.ones(2**21) for _ in range(4)]
+
+def pages():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+
+with one_thread_each():
+    capture()
+    before = pages()
+    for _ in range(10):
+        capture()
+print(pages() - before)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert int(ran.stdout) < 10 * 4 * 2**21 * 4 // os.sysconf("SC_PAGE_SIZE") / 4
 
 
 def test_one_bad_item_spoils_no_batch():

@@ -164,7 +164,10 @@ def test_prepare_keeps_counts_below_black_negative():
 
 
 def test_prepared_frames_fit_the_operator(camera):
-    capture = camera.prepare(torch.rand(3, *camera.frame_shape))
+    raw = torch.rand(3, *camera.frame_shape)
+    before = raw.clone()
+    capture = camera.prepare(raw)
+    assert torch.equal(raw, before), "a frame was changed in place"
     scene = camera.operator().adjoint(capture)
     assert capture.shape[:2] == (3, camera.num_planes)
     rgb = camera.to_rgb(scene)

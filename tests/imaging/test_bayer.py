@@ -96,6 +96,14 @@ def test_rotation_agrees_with_the_published_preprocessing():
     )
 
 
+@pytest.mark.parametrize("angle_deg", [0.0, 0.3])
+def test_a_window_of_turned_planes_is_a_part_of_them(angle_deg):
+    planes = torch.rand(2, 4, 21, 30)
+    rows, columns = slice(3, 20), slice(5, 30)
+    window = rotate(planes, angle_deg, window=(rows, columns))
+    assert torch.equal(window, rotate(planes, angle_deg)[..., rows, columns])
+
+
 def test_no_rotation_changes_nothing():
     planes = torch.rand(3, 5, 4)
     assert rotate(planes, 0.0) is planes

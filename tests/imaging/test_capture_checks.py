@@ -26,8 +26,16 @@ def test_a_capture_passes_exactly_when_it_varies_and_is_not_too_saturated(frame,
         return
     assert good
     assert (levels.minimum, levels.maximum) == (frame.min(), frame.max())
-    assert math.isclose(levels.mean, frame.mean())
+    assert levels.mean == frame.mean()
     assert math.isclose(levels.saturated_share, saturated)
+
+
+def test_the_mean_of_many_large_counts_is_exact():
+    frame = torch.full((3, 700, 1001), 65535, dtype=torch.uint16)
+    frame[1, 2, 3] = 65534
+    levels = check_capture(frame, white_level=65535, saturated_limit=1.0)
+    assert levels.mean == 65535 - 1 / frame.numel()
+    assert levels.saturated_share == 1 - 1 / frame.numel()
 
 
 @pytest.mark.parametrize("dtype", [torch.uint16, torch.int16, torch.int32, torch.float32])

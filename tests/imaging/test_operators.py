@@ -201,6 +201,7 @@ def test_centring_removes_the_constant_part_of_a_physical_mask():
     removal = MeanRemoval(operator.capture_shape)
     physical = operator.forward(scene) + rows + columns
     torch.testing.assert_close(removal.forward(physical), operator.centred().forward(scene))
+    assert torch.equal(removal.forward(physical), MeanRemoval.within(physical.clone()))
 
 
 @pytest.mark.parametrize(

@@ -128,10 +128,24 @@ def test_one_penalty_for_each_channel():
     operator = _separable()
     capture = _random(8, *operator.capture_shape)
     penalties = torch.tensor([0.1, 0.2, 0.4, 0.8], dtype=torch.float64)
-    together = Tikhonov(operator, penalties)(capture)
+    together = Tikhonov(operator, penalties).solve(capture)
     for channel, penalty in enumerate(penalties):
-        alone = Tikhonov(operator, float(penalty))(capture)
-        torch.testing.assert_close(together[channel], alone[channel])
+        alone = Tikhonov(operator, float(penalty)).solve(capture)
+        for name in ("scene", "penalty", "relative_penalty", "residual", "effective_parameters"):
+            values, wanted = getattr(together, name), getattr(alone, name)
+            assert values.shape == wanted.shape
+            torch.testing.assert_close(values[channel], wanted[channel])
+
+
+def test_effective_parameters_are_the_trace_of_the_influence_matrix():
+    operator = _separable()
+    sensor = operator.capture_shape[1:]
+    units = torch.eye(sensor[0] * sensor[1], dtype=torch.float64).reshape(-1, 1, *sensor)
+    units = units.expand(-1, 4, -1, -1)
+    tikhonov = Tikhonov(operator, 0.4)
+    trace = (operator.forward(tikhonov(units)) * units).sum((0, -2, -1))
+    found = tikhonov.solve(_random(8, 2, *operator.capture_shape)).effective_parameters
+    torch.testing.assert_close(found, trace.expand(2, 4))
 
 
 @pytest.mark.parametrize(("rule", "margin"), [("gcv", 1.05), ("sure", 1.05), ("discrepancy", 1.5)])
