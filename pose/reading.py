@@ -61,7 +61,7 @@ class ModelReader:
     preparations : mapping of str to Preparation
         Of each of its tasks.
     flip_test : bool
-        Average heatmaps with those of the mirror image.
+        Average the maps of the model's ``flip_tasks`` with those of the mirror image.
     batch_size : int
         Crops or pictures at once.
     """
@@ -113,24 +113,32 @@ class ModelReader:
         return labels
 
     def _raw(self, pixels: Tensor, preparation: Preparation, tasks: Sequence[Task]) -> Found:
-        """Return raw output of each head in float32, heatmaps averaged over the flip test."""
+        """Return raw output of each head in float32, averaged over the flip test."""
         parameter = next(self.model.parameters())
         pixels = normalise_pixels(pixels, preparation).to(parameter.dtype)
         raw: Found = {
             task: _wide(output)
             for task, output in self.model.read(self.model.features(pixels), tasks).items()
         }
-        if self.flip_test and "pose" in tasks:
-            mirrored = self.model.read(self.model.features(pixels.flip(-1)), ["pose"])["pose"]
-            layout = self._layout(mirrored.shape[1])
-            if layout is None:
-                raise ValueError(
-                    f"the mirror pairs of {mirrored.shape[1]} keypoints are unknown: "
-                    "flip_test=False"
-                )
-            indices = torch.tensor(layout.flip_indices)
-            raw["pose"] = (raw["pose"] + unflip_maps(_wide(mirrored), indices)) / 2
+        twice = [task for task in tasks if task in self.model.flip_tasks]
+        if self.flip_test and twice:
+            mirrored = self.model.read(self.model.features(pixels.flip(-1)), twice)
+            raw |= {t: self._mean(t, raw[t], _wide(output)) for t, output in mirrored.items()}
         return raw
+
+    def _mean(self, task: Task, maps: Tensor, mirrored: Tensor) -> Tensor:
+        """Average maps with those of the mirror image."""
+        labels = self._labels({task: maps})
+        indices = None
+        if task == "pose":
+            if labels["layout"] is None:
+                raise ValueError(
+                    f"the mirror pairs of {maps.shape[1]} keypoints are unknown: flip_test=False"
+                )
+            indices = torch.tensor(labels["layout"].flip_indices)
+        if task == "segmentation":
+            indices = torch.tensor(labels["parts"].flip_indices)
+        return (maps + unflip_maps(mirrored, indices, negate_x=task == "normal")) / 2
 
     def _read_people(
         self,

@@ -32,7 +32,8 @@ class HumanVision:
     preparations : mapping of str to Preparation, optional
         How to prepare pictures for a task, where not as the model was made.
     flip_test : bool
-        Average keypoints with those of the mirror image, at twice the time.
+        Average keypoints with those of the mirror image, at twice the time; of our own models
+        parts, depth and normals too.
     batch_size : int
         Crops or pictures that go through a model at once.
     detector : PersonDetector, optional

@@ -36,7 +36,7 @@ def human(
     ),
     step: int = typer.Option(1, help="Look at every so many frames of a video."),
     smooth: bool = typer.Option(True, help="Smooth the keypoints of videos."),
-    flip_test: bool = typer.Option(True, help="Average keypoints with the mirror image's."),
+    flip_test: bool = typer.Option(True, help="Average with what the mirror image shows."),
     batch_size: int = typer.Option(8, help="Crops and pictures at once."),
     device: str = typer.Option("cpu", help="cpu, cuda, cuda:1, ..."),
     dtype: str = typer.Option("float32", help="float32 or bfloat16."),

@@ -70,6 +70,11 @@ class HumanModel(nn.Module):
         """What the parts are, of a model that says so; None where their number tells it."""
         return None
 
+    @property
+    def flip_tasks(self) -> tuple[Task, ...]:
+        """What a flip test averages; published scripts have none but for keypoints."""
+        return tuple(task for task in self.tasks if task == "pose")
+
     def head_of(self, task: Task) -> nn.Module:
         """Return the head of a task.
 

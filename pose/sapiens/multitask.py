@@ -81,6 +81,11 @@ class MultiTaskModel(HumanModel):
         """Names and colours of the parts."""
         return named_parts(self.config.parts)
 
+    @property
+    def flip_tasks(self) -> tuple[Task, ...]:
+        """All of them: it learnt from mirrored people too."""
+        return self.tasks
+
     def forward(self, pixels: Tensor) -> dict[str, Tensor]:
         """Map normalised pixels to the raw output of every head, from one pass of the backbone.
 

@@ -4,15 +4,16 @@ A transformer that starts from noise spends its first thousands of steps on find
 """
 
 import math
+import os
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..sapiens import MultiTaskModel
+from ..sapiens import MultiTaskModel, load_multitask
 from .augment import BatchMaker
 
-__all__ = ["sine_positions", "start_informed", "whitening_patches"]
+__all__ = ["sine_positions", "start_from", "start_informed", "whitening_patches"]
 
 _BATCHES = 16  # to learn what patches look like
 
@@ -36,6 +37,43 @@ def start_informed(model: MultiTaskModel, people: BatchMaker) -> None:
     pixels = torch.cat([people.training(step).pixels for step in range(_BATCHES)])
     weight = whitening_patches(pixels, config.patch_size, config.embed_dim)
     model.get_parameter("backbone.patch_embed.projection.weight").copy_(weight)
+
+
+@torch.no_grad()
+def start_from(model: MultiTaskModel, path: str | os.PathLike[str]) -> list[str]:
+    """Copy the weights of a trained model whose names and shapes are those of a new one.
+
+    Parameters
+    ----------
+    model : MultiTaskModel
+        Changed in place.
+    path : path
+        A file that :func:`~barelens.pose.save_multitask` wrote. Its heads may have other layers,
+        but as many keypoints and parts of the same names.
+
+    Returns
+    -------
+    list of str
+        Names of the weights that keep their initial values.
+
+    Raises
+    ------
+    ValueError
+        The file is no such file, or of other keypoints or parts.
+    """
+    earlier = load_multitask(path)
+    for names in ("keypoints", "parts"):
+        if getattr(earlier.config, names) != getattr(model.config, names):
+            raise ValueError(f"{path} has other {names} than the model that shall start from it")
+    found, wanted = earlier.state_dict(), model.state_dict()
+    fitting = {
+        name
+        for name, weight in wanted.items()
+        if name in found and found[name].shape == weight.shape
+    }
+    for name in fitting:
+        wanted[name].copy_(found[name])
+    return [name for name in wanted if name not in fitting]
 
 
 def whitening_patches(pixels: Tensor, patch_size: int, channels: int) -> Tensor:

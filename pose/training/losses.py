@@ -15,15 +15,18 @@ __all__ = ["HEATMAP_SIGMA", "LossWeights", "fit_maps", "heatmaps", "losses"]
 HEATMAP_SIGMA = 2.0
 """Standard deviation of a keypoint's Gaussian in cells of the heatmap, as the decoding expects."""
 
+_SMALL = 1e-4  # under a root, whose slope at 0 has no end
+
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weight of each loss in their sum."""
+    """Weight of each loss in their sum; see :func:`losses`."""
 
     pose: float = 4.0
     parts: float = 1.0
     depth: float = 0.5
     normals: float = 1.0
+    angles: float = 0.0
 
 
 def heatmaps(
@@ -62,16 +65,20 @@ def losses(outputs: dict[str, Tensor], batch: Batch) -> dict[str, Tensor]:
     ``pose`` is the squared error of heatmaps over the energy of one Gaussian, so that empty maps
     cost 1; ``parts`` cross-entropy plus dice; ``depth`` the absolute error against depth of mean
     0 and mean absolute deviation 1 in each person, so that neither scale nor origin of the scene
-    matters; ``normals`` one minus the cosine.
+    matters; ``normals`` one minus the cosine; ``angles`` the distance between true and found unit
+    normals, which is about their angle in radians: it asks for small mean angles, as the scores
+    do, where ``normals`` asks above all for few large ones.
     """
     parts, depth, normals = (
         fit_maps(outputs[name].float(), batch.grid) for name in ("parts", "depth", "normals")
     )
+    off = 1 - (F.normalize(normals, dim=1) * batch.normals).sum(dim=1, keepdim=True)
     return {
         "pose": _pose_loss(outputs["pose"].float(), batch),
         "parts": _parts_loss(parts, batch.parts),
         "depth": _depth_loss(depth, batch.depth, batch.mask),
-        "normals": _normals_loss(normals, batch.normals, batch.mask),
+        "normals": _masked_mean(off, batch.mask).mean(),
+        "angles": _masked_mean((2 * off.clamp(min=0) + _SMALL).sqrt(), batch.mask).mean(),
     }
 
 
@@ -112,11 +119,6 @@ def _standardised(depth: Tensor, mask: Tensor) -> Tensor:
     centred = depth - _masked_mean(depth, mask)
     # A millimetre more, so that the noise of someone all but flat is not stretched.
     return centred / (_masked_mean(centred.abs(), mask) + 1e-3)
-
-
-def _normals_loss(normals: Tensor, wanted: Tensor, mask: Tensor) -> Tensor:
-    cosine = (F.normalize(normals, dim=1) * wanted).sum(dim=1, keepdim=True)
-    return _masked_mean(1 - cosine, mask).mean()
 
 
 def _masked_mean(values: Tensor, mask: Tensor) -> Tensor:

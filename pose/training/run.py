@@ -44,7 +44,8 @@ def train_human(
         How to train.
     out : path
         Folder for ``state.safetensors``, from which a later run goes on, ``log.jsonl`` and in the
-        end ``model.safetensors``; made if missing.
+        end ``model.safetensors``; made if missing. Where the settings name initial weights, the
+        log says first which layers they do not have, which start from nothing.
     people : path, optional
         Folder for rendered people, by default ``people`` in ``out``.
     device : torch.device or str, optional
@@ -60,27 +61,37 @@ def train_human(
     Raises
     ------
     ValueError
-        ``out`` holds the state of a training with other settings.
+        ``out`` holds the state of a training with other settings, or the initial weights are of
+        other keypoints or parts.
+    FileNotFoundError
+        The settings name initial weights that are not there.
     FloatingPointError
         The loss is no longer finite.
     """
     out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    state, initial = out / "state.safetensors", settings.initial_weights
+    if initial and not state.exists() and not Path(initial).is_file():  # not after all rendering
+        raise FileNotFoundError(f"initial_weights {initial} are missing: train that model first")
     people = Path(people) if people is not None else out / "people"
     for recipe in (settings.people, settings.validation):
         for done in render_shards(people, recipe):
             report({"rendered": done, "of": recipe.count})
     trainer = Trainer(settings, PeopleStore(people, settings.people), device=device)
-    state = out / "state.safetensors"
-    if state.exists():
-        trainer.load(state)
     checks = [_plain_people(settings, stage.size, people) for stage in settings.stages]
 
-    def log(line: dict[str, Any]) -> None:
+    def note(line: dict[str, Any]) -> None:
         with (out / "log.jsonl").open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
+
+    def log(line: dict[str, Any]) -> None:
+        note(line)
         report(line)
 
+    if state.exists():
+        trainer.load(state)
+    elif initial:
+        note({"initial_weights": initial, "new": trainer.start_from(initial)})
     write_json(out / "settings.json", settings.record())
     scores = _run(trainer, checks, state, log)
     model = out / "model.safetensors"

@@ -65,6 +65,9 @@ class TrainingSettings:
         Of the heads.
     seed : int
         Of initial weights, order and augmentation.
+    initial_weights : str
+        File of a trained model to start from, relative to the working directory; its layers may be
+        fewer or of other sizes: those that fit are taken. Empty to start from nothing.
     log_every, validate_every, checkpoint_every : int
         In steps.
     """
@@ -83,6 +86,7 @@ class TrainingSettings:
     bfloat16: bool = True
     weights: LossWeights = field(default_factory=LossWeights)
     seed: int = 0
+    initial_weights: str = ""
     log_every: int = 50
     validate_every: int = 500
     checkpoint_every: int = 250

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from ...imaging.files import atomic_path
 from ..sapiens import MultiTaskModel
 from .augment import Batch, BatchMaker
-from .initial import start_informed
+from .initial import start_from, start_informed
 from .losses import losses
 from .settings import Stage, TrainingSettings
 from .store import PeopleStore
@@ -62,6 +62,20 @@ class Trainer:
         self._batches = [_batches(settings, stage, people) for stage in settings.stages]
         start_informed(self.model, self._batches[0])
         self.average.load_state_dict(self.model.state_dict())
+
+    def start_from(self, path: str | os.PathLike[str]) -> list[str]:
+        """Begin with the weights of a trained model; return the names of those that do not fit.
+
+        Raises
+        ------
+        ValueError
+            Steps are done already, or the file is of other keypoints or parts.
+        """
+        if self.step:
+            raise ValueError(f"a training starts from weights at step 0, this is at {self.step}")
+        left = start_from(self.model, path)
+        self.average.load_state_dict(self.model.state_dict())
+        return left
 
     def advance(self) -> dict[str, float]:
         """Do one step and return its losses by name, and ``gradient``, the gradient's length.

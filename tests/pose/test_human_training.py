@@ -5,17 +5,13 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from torch.nn import functional as F
 from typer.testing import CliRunner
 
 from barelens import data
 from barelens.app.cli import cli
-from barelens.pose import load_multitask
-from barelens.pose.decode import decode_heatmaps
+from barelens.pose import MultiTaskModel, load_multitask, save_multitask
 from barelens.pose.labels import named_layout, named_parts
-from barelens.pose.synthetic import KEYPOINTS, OUTSIDE, PARTS, VISIBLE
+from barelens.pose.synthetic import KEYPOINTS, PARTS, VISIBLE
 from barelens.pose.training import (
     PeopleRecipe,
     PeopleStore,
@@ -27,7 +23,6 @@ from barelens.pose.training import (
     train_human,
 )
 from barelens.pose.training.augment import BatchMaker, _batch, _Change
-from barelens.pose.training.losses import heatmaps, losses
 
 MODEL = {
     "image_size": [64, 48],
@@ -77,75 +72,6 @@ def folder(tmp_path_factory):
     for recipe in (_settings().people, _settings().validation):
         assert list(render_shards(path, recipe)) == [recipe.count]
     return path
-
-
-@pytest.fixture(scope="module")
-def batch(folder):
-    store = PeopleStore(folder, _settings().people)
-    return BatchMaker(store, SIZE, GRID, 6, seed=0).plain(range(6))
-
-
-def _perfect(batch):
-    """Return what a model would have to say to be right."""
-    maps = heatmaps(batch.keypoints, batch.visibility, SIZE, GRID)
-    depth = batch.depth.clone()
-    for each, mask in zip(depth, batch.mask, strict=True):
-        each[mask] -= each[mask].mean()
-        each[mask] /= each[mask].abs().mean()
-    return {
-        "pose": maps,
-        "parts": 50 * F.one_hot(batch.parts, len(PARTS)).movedim(-1, 1).float(),
-        "depth": depth,
-        "normals": batch.normals.clone(),
-    }
-
-
-def test_perfect_outputs_cost_nothing_and_empty_heatmaps_one(batch):
-    outputs = _perfect(batch)
-    for name, loss in losses(outputs, batch).items():
-        assert float(loss) == pytest.approx(0, abs=0.02), name
-    empty = losses({**outputs, "pose": torch.zeros_like(outputs["pose"])}, batch)["pose"]
-    inside = (batch.visibility != OUTSIDE).float().mean()
-    # Gaussians at the edge of the map are cut.
-    assert 0.8 * inside < float(empty) < 1.02 * inside
-
-
-def test_the_loss_of_parts_is_cross_entropy_and_dice(batch):
-    logits = torch.randn(6, len(PARTS), *GRID, generator=torch.Generator().manual_seed(0))
-    shares, truth = logits.softmax(1), F.one_hot(batch.parts, len(PARTS)).movedim(-1, 1)
-    both, total = ((each).sum(dim=(0, 2, 3)) for each in (shares * truth, shares + truth))
-    dice = 1 - (2 * both + 1) / (total + 1)
-    wanted = F.cross_entropy(logits, batch.parts) + dice[truth.sum(dim=(0, 2, 3)) > 0].mean()
-    found = losses({**_perfect(batch), "parts": logits}, batch)["parts"]
-    torch.testing.assert_close(found, wanted)
-
-
-def test_coarse_maps_are_compared_on_the_grid_of_the_labels(batch):
-    outputs = _perfect(batch)
-    flat = torch.zeros(6, 3, *GRID)
-    flat[:, 2] = 1
-    coarse = {**outputs, "normals": flat[..., ::2, ::2], "depth": torch.zeros(6, 1, 8, 6)}
-    fine = {**outputs, "normals": flat, "depth": torch.zeros(6, 1, *GRID)}
-    for name, loss in losses(coarse, batch).items():
-        torch.testing.assert_close(loss, losses(fine, batch)[name])
-
-
-def test_neither_scale_nor_shift_of_true_depth_matters(batch):
-    outputs = {**_perfect(batch), "depth": torch.randn(6, 1, *GRID)}
-    moved = replace(batch, depth=3 * batch.depth + 2)
-    for each, other in zip(
-        losses(outputs, batch).values(), losses(outputs, moved).values(), strict=True
-    ):
-        torch.testing.assert_close(each, other, rtol=1e-2, atol=1e-5)
-
-
-@given(x=st.floats(16, 31), y=st.floats(16, 47))  # the decoding blurs, which edges disturb
-@settings(max_examples=20, deadline=None)
-def test_decoding_finds_the_keypoint_a_heatmap_was_drawn_for(x, y):
-    maps = heatmaps(torch.tensor([[x, y]]), torch.tensor([VISIBLE]), SIZE, (32, 16))
-    found = decode_heatmaps(maps, SIZE).positions[0]
-    steps = torch.tensor([SIZE[1], SIZE[0]])
-    torch.testing.assert_close(found * (steps - 1) / steps, torch.tensor([x, y]), atol=0.05, rtol=0)
 
 
 def test_turned_and_mirrored_labels_stay_with_the_picture(folder):
@@ -207,6 +133,55 @@ def test_a_stopped_run_ends_with_the_same_weights_as_one_in_one_go(model, folder
             assert torch.equal(weight, other.state_dict()[name]), name
     with pytest.raises(ValueError, match="only 6 steps"):
         second.advance()
+
+
+def test_a_run_starts_from_the_weights_of_an_earlier_one_that_fit(folder, tmp_path):
+    first = MultiTaskModel(_settings(model=PYRAMID).config, seed=9)
+    save_multitask(first, tmp_path / "first.safetensors")
+    finer = {**PYRAMID, "normals_channels": [8]}
+    settings = _settings(model=finer, initial_weights=str(tmp_path / "first.safetensors"))
+    trainer = Trainer(settings, PeopleStore(folder, settings.people))
+    before = {name: weight.clone() for name, weight in trainer.model.state_dict().items()}
+    new = trainer.start_from(settings.initial_weights)
+    assert set(new) == {
+        "normal_head.deconv_layers.0.weight",
+        "normal_head.deconv_layers.1.weight",
+        "normal_head.deconv_layers.1.bias",
+        "normal_head.conv_layers.0.weight",
+    }
+    for name, weight in trainer.model.state_dict().items():
+        source = before if name in new else first.state_dict()
+        assert torch.equal(weight, source[name]), name
+        assert torch.equal(weight, trainer.average.state_dict()[name]), name
+
+    train_human(settings, tmp_path / "run", people=folder)
+    log = [json.loads(line) for line in (tmp_path / "run/log.jsonl").open()]
+    assert log[0] == {"initial_weights": settings.initial_weights, "new": new}
+    # Once under way, a run no longer needs them; one that begins says so before it renders.
+    (tmp_path / "first.safetensors").unlink()
+    train_human(settings, tmp_path / "run", people=folder)
+    with pytest.raises(FileNotFoundError, match=r"first\.safetensors are missing"):
+        train_human(settings, tmp_path / "other")
+    assert not (tmp_path / "other/people").exists()
+
+
+def test_weights_that_cannot_be_started_from_are_refused(folder, tmp_path):
+    settings = _settings()
+    trainer = Trainer(settings, PeopleStore(folder, settings.people))
+    path = tmp_path / "other.safetensors"
+    for changes, message in (
+        ({"parts": ("Background", "Hair")}, "has other parts"),
+        ({"keypoints": ("nose",)}, "has other keypoints"),
+    ):
+        save_multitask(MultiTaskModel(replace(settings.config, **changes)), path)
+        with pytest.raises(ValueError, match=message):
+            trainer.start_from(path)
+    path.write_bytes(b"no")
+    with pytest.raises(ValueError, match=r"other\.safetensors"):
+        trainer.start_from(path)
+    trainer.advance()
+    with pytest.raises(ValueError, match="this is at 1"):
+        trainer.start_from(path)
 
 
 def test_state_of_other_settings_is_refused(folder, tmp_path):
@@ -333,7 +308,12 @@ def test_settings_survive_json_and_wrong_files_are_named(tmp_path):
 
 
 def test_the_model_that_ships_is_the_one_its_settings_describe():
-    settings = TrainingSettings.read(data.path("human/train.json"))
+    first, longer = (
+        TrainingSettings.read(data.path(f"human/{name}.json")) for name in ("train", "train_longer")
+    )
     model = load_multitask(data.path("human/model.safetensors"))
-    assert model.config == settings.config
-    assert data.path("human/model.safetensors").stat().st_size < 25e6
+    assert model.config == longer.config
+    assert model.card["settings"] == longer.record()
+    assert model.card["step"] == longer.steps
+    assert first.config.parts == longer.config.parts and longer.initial_weights
+    assert data.path("human/model.safetensors").stat().st_size < 13e6

@@ -246,6 +246,24 @@ def test_checkpoints_load_into_one_call(tmp_path):
 
 
 @torch.no_grad()
+def test_maps_of_published_models_come_from_one_look_as_published():
+    """A model that sees other parts in the left half than in the right gives itself away."""
+
+    class LeftHead(nn.Module):
+        def forward(self, features):
+            logits = torch.zeros(len(features), 28, *features.shape[2:])
+            logits[:, 1, :, : features.shape[3] // 2] = 1
+            return logits
+
+    seen = model(segmentation=LeftHead())
+    image = torch.rand(3, 64, 48, generator=torch.Generator().manual_seed(0))
+    one, other = (HumanVision([seen], flip_test=flip)(image) for flip in (False, True))
+    assert seen.backbone.passes == 2
+    assert 0 < float(one.mask.float().mean()) < 1
+    assert torch.equal(one.class_map, other.class_map)
+
+
+@torch.no_grad()
 def test_published_keypoints_equal_those_put_together_by_hand():
     from barelens.pose import from_state_dict
     from barelens.pose.crops import boxes_to_frames, crop_people

@@ -17,11 +17,13 @@ from barelens.pose import (
     MultiTaskModel,
     load_checkpoint,
     load_multitask,
+    reference_preparation,
     save_multitask,
 )
 from barelens.pose.formats import coco_results, openpose_record
 from barelens.pose.labels import keypoint_layout, named_layout, named_parts, part_labels
 from barelens.pose.overlay import draw_parts, draw_people
+from barelens.pose.reading import ModelReader
 from barelens.pose.sapiens import PyramidTransformer
 
 NAMES = ("nose", "left_shoulder", "right_shoulder", "left_hip", "right_hip", "neck")
@@ -55,6 +57,31 @@ def test_one_pass_of_the_backbone_serves_all_heads():
     vision = HumanVision([model], flip_test=False)
     vision(torch.rand(3, 40, 60))
     assert len(passes) == 2
+
+
+@torch.no_grad()
+def test_with_the_flip_test_a_mirrored_crop_gives_all_maps_mirrored():
+    model = MultiTaskModel(PYRAMID, seed=3)
+    preparation = reference_preparation("barelens", "pose", model.image_size)
+    crops = torch.randint(256, (2, 3, 64, 48), generator=GENERATOR).float()
+
+    def differences(flip_test):
+        """Between the maps of crops and those of their mirror images, turned back."""
+        reader = ModelReader(model, dict.fromkeys(model.tasks, preparation), flip_test=flip_test)
+        one, other = (reader._raw(c, preparation, model.tasks) for c in (crops, crops.flip(-1)))
+        back = {task: maps.flip(-1) for task, maps in other.items()}
+        back["pose"] = back["pose"][:, list(model.keypoint_layout.flip_indices)]
+        back["segmentation"] = back["segmentation"][:, [0, 1, 3, 2, 4]]
+        back["normal"] = back["normal"] * torch.tensor([-1.0, 1.0, 1.0])[:, None, None]
+        return {task: float((back[task] - one[task]).abs().max()) for task in model.tasks}
+
+    assert differences(flip_test=True) == dict.fromkeys(model.tasks, 0)
+    assert min(differences(flip_test=False).values()) > 1e-3
+    # And the mean is what a user gets.
+    picture = crops[0].to(torch.uint8)
+    one, both = (HumanVision([model], flip_test=flip)(picture) for flip in (False, True))
+    assert not torch.equal(one.normals, both.normals)
+    assert not torch.equal(one.class_map, both.class_map)
 
 
 @torch.no_grad()
