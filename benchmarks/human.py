@@ -1,17 +1,14 @@
 """Speed of human vision: decoding, and the forward pass in float32 and bfloat16.
 
-    python benchmarks/human.py [--threads 1] [--skip-forward]
+    python benchmarks/human.py [--threads 2] [--skip-forward]
 
-On a processor, times are those it spent on this program, so that other programs do not count;
-with one thread these are what a machine at rest would take. On a GPU also images per second of
-two sizes at three batch sizes, plain float32 against bfloat16 with torch.compile and against
-transformers' Sapiens2 of like size, and the share of the matrix products' peak, which is measured
-too. Weights are random, since none are needed to measure time.
+Times are those of the clock, the least disturbed of several: the machine should be at rest. On a
+GPU also images per second of two sizes at three batch sizes, plain float32 against bfloat16 with
+torch.compile and against transformers' Sapiens2 of like size, and the share of the matrix products'
+peak, which is measured too. Weights are random, since none are needed to measure time.
 """
 
 import argparse
-import time
-from collections.abc import Callable
 from typing import Any
 
 import cv2
@@ -53,22 +50,6 @@ PEERS: dict[str, dict[str, Any]] = {  # published sizes of Sapiens2 nearest to o
 }
 
 
-def least(
-    run: Callable[[], object], *, repeats: int, warmup: int = 1, device: str = "cpu"
-) -> float:
-    """Seconds of the least disturbed run: of this program's processor time, or of a GPU's."""
-    if device != "cpu":
-        return least_seconds(run, repeats=repeats, warmup=warmup, device=device)
-    for _ in range(warmup):
-        run()
-    seconds = []
-    for _ in range(repeats):
-        started = time.process_time()
-        run()
-        seconds.append(time.process_time() - started)
-    return min(seconds)
-
-
 def make_heatmaps(people: int, seed: int = 0) -> torch.Tensor:
     """Gaussians of a trained model's width and of heights from weak to sure, with some noise."""
     keypoints, rows, columns = MAPS
@@ -91,8 +72,8 @@ def measure_decode(people: int, device: str) -> dict[str, float]:
     difference = float(np.abs(found.positions.cpu().numpy() - positions).max())
     if difference > 1e-3 or np.abs(found.scores.cpu().numpy() - scores).max() > 1e-6:
         raise SystemExit(f"the two decode differently, by up to {difference:.2g} px")
-    loop = least(lambda: decode_by_loop(array, SIZE), repeats=15)
-    batched = least(lambda: decode_heatmaps(on_device, SIZE), repeats=50, device=device)
+    loop = least_seconds(lambda: decode_by_loop(array, SIZE), repeats=15, warmup=1)
+    batched = least_seconds(lambda: decode_heatmaps(on_device, SIZE), repeats=50, device=device)
     return {"loop_s": loop, "batched_s": batched, "largest_difference_px": difference}
 
 
@@ -132,7 +113,7 @@ def count_flops(name: str) -> int:
 def peak_flops(dtype: torch.dtype, device: str, side: int) -> float:
     """Operations per second of one large matrix product."""
     left, right = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
-    return 2 * side**3 / least(lambda: left @ right, repeats=5, device=device)
+    return 2 * side**3 / least_seconds(lambda: left @ right, repeats=5, device=device)
 
 
 @torch.inference_mode()
@@ -141,7 +122,7 @@ def measure_forward(
 ) -> float:
     """Seconds for a batch of pictures."""
     pixels = torch.randn(batch, 3, *SIZE, device=device).to(dtype)
-    return least(lambda: model(pixels), repeats=repeats, warmup=warmup, device=device)
+    return least_seconds(lambda: model(pixels), repeats=repeats, warmup=warmup, device=device)
 
 
 def measure_processor(repeats: int) -> dict[str, float]:
@@ -190,7 +171,7 @@ def measure_gpu(device: str) -> list[dict[str, Any]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=3, help="of the forward pass on a processor")
     parser.add_argument("--skip-forward", action="store_true")
     arguments = parser.parse_args()
