@@ -6,6 +6,7 @@ of a mask is wider than a pixel, and puts it where a motion of the shadow would.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -239,14 +240,28 @@ class CameraTest:
         residual = capture[..., columns] - explained
         return residual.reshape(*residual.shape[:-1], -1, 3).movedim(-2, -3)
 
+    @cached_property
+    def _overlaps(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """What neighbours in strips, down and right, share of each vector, left and right."""
+        left, right = self.factors.u_left, self.factors.u_right[..., self._columns, :]
+        right = right.reshape(*right.shape[:-2], -1, 3, right.shape[-1])
+        return (
+            (neighbour_overlap(left), right.square().sum((-3, -2))),
+            (left.square().sum(-2), (right[..., 1:, :] * right[..., :-1, :]).sum((-3, -2))),
+        )
+
     def _roughness_kept(self, rejected: Tensor) -> Tensor:
         """Share of the noise's second differences that a fit leaves, which takes smooth noise."""
+        return 1 - ((1 - rejected.square()) * self._roughness).sum((-2, -1))
+
+    @cached_property
+    def _roughness(self) -> Tensor:
+        """Share of each mode in the noise's second differences."""
         factors = self.factors
         left = second_difference(factors.u_left).square().sum(-2)
         right = second_difference(factors.u_right).square().sum(-2)
         samples = (factors.capture_shape[-2] - 2) * (factors.capture_shape[-1] - 2)
-        roughness = left[..., :, None] * right[..., None, :] / (36 * samples)
-        return 1 - ((1 - rejected.square()) * roughness).sum((-2, -1))
+        return left[..., :, None] * right[..., None, :] / (36 * samples)
 
     def _structure(
         self, strips: Tensor, rejected: Tensor, expected: Tensor, misfit: Tensor, known: float
@@ -258,23 +273,18 @@ class CameraTest:
         average is accounted for, which is enough where a fit takes less than half of the samples.
         """
         lost = 1 - rejected.square()
-        u_left = self.factors.u_left
-        u_right = self.factors.u_right[..., self._columns, :]
-        u_right = u_right.reshape(*u_right.shape[:-2], -1, 3, u_right.shape[-1])
         count, height, width = strips.shape[-3], *self.factors.capture_shape[-2:]
         kept = expected / (height * width)  # of each sample's variance, on average
         scores = []
-        for products, left, right, means in (
+        for products, (left, right), means in (
             (
                 strips[..., 1:, :] * strips[..., :-1, :],
-                neighbour_overlap(u_left),
-                u_right.square().sum((-3, -2)),
+                self._overlaps[0],
                 (1 - 1 / height) * (1 - 1 / width) * 3 * count,
             ),
             (
                 strips[..., :, 1:] * strips[..., :, :-1],
-                u_left.square().sum(-2),
-                (u_right[..., 1:, :] * u_right[..., :-1, :]).sum((-3, -2)),
+                self._overlaps[1],
                 (1 - 1 / height) * (height / width) * 2 * count,
             ),
         ):

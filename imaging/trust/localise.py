@@ -92,14 +92,12 @@ class WindowTest:
     def __init__(
         self, factors: SeparableFactors, window: int = 16, stride: int | None = None
     ) -> None:
-        height, width = factors.scene_shape[-2:]
+        height, width = self._scene_shape = factors.scene_shape[-2:]
         if not 1 <= window <= min(height, width):
             raise ValueError(f"window must be from 1 to {min(height, width)}, got {window}")
         self.window, self.stride = window, max(1, window // 2) if stride is None else stride
         if self.stride < 1:
             raise ValueError(f"stride must be at least 1, got {stride}")
-        height, width = factors.gains.shape[-2:]
-        self._directions = min(self.window, height), min(self.window, width)
         self._by_gain = factors.gains.flatten(-2).argsort(-1)
         largest = factors.gains[..., :1, :1].sqrt()
         floor = torch.finfo(largest.dtype).tiny
@@ -109,10 +107,14 @@ class WindowTest:
         self._right, self._power_right = self._bases(factors.v_right, right)
 
     def _bases(self, vectors: Tensor, gains: Tensor) -> tuple[Tensor, Tensor]:
-        """Orthonormal bases (..., modes, windows * directions) and squared gains (..., those)."""
+        """Orthonormal bases (..., modes, directions * windows) and squared gains (..., those).
+
+        The strongest direction of all windows comes first, the weakest of all last.
+        """
         columns = vectors.unfold(-2, self.window, self.stride)  # (..., windows, modes, window)
         bases, local, _ = torch.linalg.svd(gains[..., None, :, None] * columns, full_matrices=False)
-        return bases.movedim(-3, -2).flatten(-2).contiguous(), local.square().flatten(-2)
+        bases = bases.movedim(-3, -1).flatten(-2).contiguous()
+        return bases, local.square().mT.flatten(-2).contiguous()
 
     def __call__(self, fit: PictureFit, *, relative: bool = False) -> LocalTest:
         """Test the windows of a picture.
@@ -180,16 +182,17 @@ class WindowTest:
 
     def _without(self, whitened: Tensor, row: int, column: int) -> Tensor:
         """Take away what the content of one window can explain."""
-        down, right = self._directions
-        left = self._left[..., row * down : (row + 1) * down]
-        across = self._right[..., column * right : (column + 1) * right]
+        left = self._left[..., row :: self._windows(0)]
+        across = self._right[..., column :: self._windows(1)]
         return whitened - left @ (left.mT @ whitened @ across) @ across.mT
 
     def _test(self, whitened: Tensor, fit: PictureFit) -> LocalTest:
-        parts = (self._left.mT @ whitened @ self._right).square_()
-        power = self._power_left[..., :, None] * self._power_right[..., None, :]
         noise = fit.noise_std.square()
-        seen = power > (noise / fit.prior_std.square())[..., None, None]
+        least = noise / fit.prior_std.square()
+        down, right = self._reach(float(least.min()))
+        parts = (self._left[..., :down].mT @ whitened @ self._right[..., :right]).square_()
+        power = self._power_left[..., :down, None] * self._power_right[..., None, :right]
+        seen = power > least[..., None, None]
         sensitivity = self._by_window(power * seen) / noise[..., None, None]
         return LocalTest(
             energy=self._by_window(parts.mul_(seen)),
@@ -199,11 +202,26 @@ class WindowTest:
             stride=(self.stride, self.stride),
         )
 
+    def _reach(self, least: float) -> tuple[int, int]:
+        """How many vectors there are, down and right, before none is over a squared gain."""
+        sides = self._power_left, self._power_right
+        counts = []
+        for axis, (power, other) in enumerate((sides, sides[::-1])):
+            windows = self._windows(axis)
+            strongest = power.reshape(-1, power.shape[-1]).amax(0).reshape(-1, windows).amax(-1)
+            seen = int((strongest * other.amax() > least).sum())
+            counts.append(max(1, seen) * windows)
+        return counts[0], counts[1]
+
+    def _windows(self, axis: int) -> int:
+        """How many windows there are along an axis."""
+        return (self._scene_shape[axis] - self.window) // self.stride + 1
+
     def _by_window(self, parts: Tensor) -> Tensor:
         """Sum over the directions of each window, (..., windows_down, windows_right)."""
-        down, right = self._directions
-        blocks = parts.reshape(*parts.shape[:-1], -1, right).sum(-1).mT
-        return blocks.reshape(*blocks.shape[:-1], -1, down).sum(-1).mT
+        across = parts.reshape(*parts.shape[:-1], -1, self._windows(1)).sum(-2)
+        blocks = across.reshape(*across.shape[:-2], -1, self._windows(0), across.shape[-1])
+        return blocks.sum(-3)
 
     def _background(self, whitened: Tensor) -> Tensor:
         """Root mean square of coefficients of like gain, at least that of noise."""

@@ -62,12 +62,16 @@ class MotionBasis:
             parts = ((directions.mT @ rows) @ modes).square() * seen[..., None, :]
             present = directions.square().sum(-2)
             energy = energy + parts.sum((-2, -1)) / noise_std.square()
+            freedom = present.sum(-1) * seen.sum(-1)
+            dof = dof + freedom
+            if neighbour_correlation == 0:
+                mean = mean + freedom
+                continue
             widened = [
                 1 + 2 * neighbour_correlation * neighbour_overlap(vectors)
                 for vectors in (directions, modes)
             ]
             mean = mean + (present * widened[0]).sum(-1) * (seen * widened[1]).sum(-1)
-            dof = dof + present.sum(-1) * seen.sum(-1)
         return energy, mean, dof
 
 
