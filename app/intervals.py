@@ -127,9 +127,7 @@ def _linear(pipeline: LinearPipeline, capture: Path) -> tuple[Tensor, LinearScen
     raw = read_raw(capture)
     pipeline.check(raw)
     scene = pipeline(raw)
-    penalty = scene.numbers.get("penalty")
-    weight = None if penalty is None else torch.tensor(penalty)
-    return raw, scene, pipeline.trust(raw, scene.planes, weight)
+    return raw, scene, pipeline.judge(raw, scene)
 
 
 def _compared(rgb: Tensor, std: Tensor, capture: Path, picture: Path) -> KnownErrors:

@@ -23,7 +23,7 @@ from ..imaging.capture_checks import CaptureLevels, check_capture
 from ..imaging.trust import Conformal
 from .defects import predict_defects
 from .json_numbers import json_numbers
-from .trust_record import Trust
+from .trust_record import Trust, TrustReport
 
 __all__ = ["LinearPipeline", "LinearScene", "LinearSettings", "Method"]
 
@@ -195,6 +195,11 @@ class LinearPipeline:
     def trust(self) -> Trust:
         """What says of this camera's reconstructions how far they can be trusted."""
         return Trust(self.camera, self.operator, self._intervals)
+
+    def judge(self, raw: Tensor, scene: LinearScene) -> TrustReport:
+        """Say how far what was reconstructed from a raw frame can be trusted."""
+        penalty = scene.numbers.get("penalty")
+        return self.trust(raw, scene.planes, None if penalty is None else torch.tensor(penalty))
 
     def _solver(self) -> Callable[[Tensor], tuple[Tensor, dict[str, Any]]]:
         """Prepare the chosen method for this camera."""

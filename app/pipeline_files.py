@@ -129,11 +129,9 @@ def write_reconstruction(
         display = {"display": shown.record()}
     else:
         picture_path.unlink(missing_ok=True)
-    penalty = scene.numbers.get("penalty")
     report = None
     if trust:
-        weight = None if penalty is None else torch.tensor(penalty)
-        report = pipeline.trust(raw, scene.planes, weight)
+        report = pipeline.judge(raw, scene)
         if report.half_width is not None:
             names["interval"] = f"{stem}.linear.interval.tif"
             write_tiff(out / names["interval"], report.half_width.float().cpu())

@@ -25,7 +25,7 @@ from ..imaging.trust import (
 )
 from .json_numbers import json_numbers
 from .trust_record import NOISE_UNCERTAINTY, SHARE_WINDOW, SIGNIFICANCE, Trust
-from .trust_summary import coarse_map, interval_summary, std_summary
+from .trust_summary import coarse_map, interval_entry, std_summary
 
 __all__ = ["RefinedReport", "RefinedTrust"]
 
@@ -135,10 +135,7 @@ class RefinedTrust:
             std = local_std(merged, scene)
         else:
             std = sampled_std(merged, scene, torch.stack([self._lowered(each) for each in samples]))
-        half_width, interval = None, {}
-        if self._intervals is not None:
-            half_width = self._intervals.half_width(std.mean(0))
-            interval = {"interval": interval_summary(self._intervals, half_width)}
+        half_width, interval = interval_entry(self._intervals, std)
         record = {
             "verdict": verdict,
             "camera_verdict": camera_verdict,

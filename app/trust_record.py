@@ -29,7 +29,7 @@ from ..imaging.trust import (
 )
 from .defects import Defects, find_defects, usable_samples
 from .json_numbers import json_numbers
-from .trust_summary import coarse_map, interval_summary, std_summary
+from .trust_summary import coarse_map, interval_entry, std_summary
 
 __all__ = ["Trust", "TrustReport"]
 
@@ -116,10 +116,7 @@ class Trust:
             self._factors, noise, prior, penalty=None if penalty is None else penalty.to(like)
         )
         std = local_std(self.merged(variance, planes), self._camera.to_rgb(planes))
-        half_width, interval = None, {}
-        if self._intervals is not None:
-            half_width = self._intervals.half_width(std.mean(0))
-            interval = {"interval": interval_summary(self._intervals, half_width)}
+        half_width, interval = interval_entry(self._intervals, std)
         floor = variance.noise.mean((-2, -1)).sqrt()
         share = split.share_map(SHARE_WINDOW, of="contrast", floor=floor).nanmean(-3)
         record = {

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..imaging.trust import Conformal
 from .json_numbers import json_numbers
 
-__all__ = ["coarse_map", "interval_summary", "std_summary"]
+__all__ = ["coarse_map", "interval_entry", "std_summary"]
 
 _MAP_SIZE = 16
 
@@ -23,15 +23,25 @@ def std_summary(std: Tensor) -> dict[str, Any]:
     }
 
 
-def interval_summary(intervals: Conformal, half_width: Tensor) -> dict[str, Any]:
-    """Say what intervals of a half width, shape (height, width), state, and how wide they are."""
+def interval_entry(
+    intervals: Conformal | None, std: Tensor
+) -> tuple[Tensor | None, dict[str, Any]]:
+    """Give the half width of intervals, shape (height, width), and their entry in a record.
+
+    Of expected errors, shape (colours, height, width), the mean over colours counts. Without a
+    calibration there is neither.
+    """
+    if intervals is None:
+        return None, {}
+    half_width = intervals.half_width(std.mean(0))
     median, high = _quantiles(half_width)
-    return {
+    summary = {
         "coverage": intervals.coverage,
         "half_width_median": json_numbers(median),
         "half_width_95_percent": json_numbers(high),
         "calibrated_on_samples": intervals.samples,
     }
+    return half_width, {"interval": summary}
 
 
 def coarse_map(values: Tensor) -> list[list[float | None]]:

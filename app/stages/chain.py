@@ -142,10 +142,7 @@ def judge(outcome: Outcome) -> Outcome:
     started = time.perf_counter()
     source, scene = outcome.source, outcome.scene
     pipeline = _pipeline(source.camera, linear_settings(outcome.settings))
-    penalty = scene.numbers.get("penalty")
-    report = pipeline.trust(
-        source.raw, scene.planes, None if penalty is None else torch.tensor(penalty)
-    )
+    report = pipeline.judge(source.raw, scene)
     overlay = Panel(
         "invented",
         overlay_invented(outcome.linear.picture, report.measured_share),
