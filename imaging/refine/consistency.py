@@ -66,9 +66,8 @@ class RangeConsistency:
             raise ValueError(f"noise_std must be at least 0, got {noise_std}")
         self.factors = factors
         self.noise_std = noise.expand(capture.shape[:2])
-        self._coefficients = factors.analyse(capture)
+        self._capture = factors.spectral(capture)
         self._bands = _gain_bands(factors.gains)
-        self._unreachable = factors.unreachable_energy(capture, self._coefficients)
         split = plane_mixing(capture.shape[1], colour_matrix)
         self._split = split.to(capture)
         self._merge = torch.linalg.pinv(split).to(capture)
@@ -144,13 +143,13 @@ class RangeConsistency:
             About 1 for a picture that explains its capture; infinite without noise.
         """
         residual = self._residual(self._mix(self._split, rgb))
-        energy = residual.square().sum((-2, -1)) + self._unreachable
+        energy = residual.square().sum((-2, -1)) + self._capture.unreachable
         return (energy / self.factors.capture_dof).sqrt() / self.noise_std
 
     def _residual(self, planes: Tensor) -> Tensor:
         check_shape(planes, self.factors.scene_shape, "scene")
         factors = self.factors
-        return self._coefficients - factors.gains * (factors.v_left.mT @ planes @ factors.v_right)
+        return self._capture.coefficients - factors.gains * factors.decompose(planes)
 
     def _correction(
         self, planes: Tensor, error_std: float | Tensor | None, repeats: Tensor

@@ -94,7 +94,7 @@ def admm_separable(factors: SeparableFactors, capture: Tensor, settings: AdmmSet
             slopes.dual = slopes.dual / factor.unsqueeze(axis)
     # The history is that of the unconstrained split; its last entry that of the scene returned.
     progress.residuals.pop()
-    progress.record(camera.residual(factors.v_left.mT @ best @ factors.v_right))
+    progress.record(camera.residual(factors.decompose(best)))
     return progress.finish(best)
 
 

@@ -1,12 +1,14 @@
 """The singular value decomposition of a separable camera, in which everything is diagonal."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ..operators import MeanRemoval, SeparableOperator
-from ..shapes import check_shape
+from ..shapes import check_floating, check_shape
+from .penalty import Gains, SpectralCapture
 
 __all__ = ["SeparableFactors"]
 
@@ -51,6 +53,23 @@ class SeparableFactors:
             mean_free=operator.mean_free,
         )
 
+    def trimmed(self) -> "SeparableFactors":
+        """Leave out the modes of no gain, of which a camera known from few scenes has many.
+
+        Captures hold nothing of them, so that a regularised reconstruction is the same and costs
+        less. Scenes are no longer sums of modes where something was left out.
+        """
+        seen = self.gains.reshape(-1, *self.gains.shape[-2:]).amax(0) > 0
+        rows, columns = (max(1, int(seen.any(axis).sum())) for axis in (1, 0))
+        return replace(
+            self,
+            u_left=self.u_left[..., :rows].contiguous(),
+            v_left=self.v_left[..., :rows].contiguous(),
+            u_right=self.u_right[..., :columns].contiguous(),
+            v_right=self.v_right[..., :columns].contiguous(),
+            gains=self.gains[..., :rows, :columns].contiguous(),
+        )
+
     @property
     def capture_shape(self) -> tuple[int, ...]:
         """Trailing shape of captures."""
@@ -79,6 +98,27 @@ class SeparableFactors:
     def synthesise(self, coefficients: Tensor) -> Tensor:
         """Scenes with the given coefficients, :math:`V_L C V_R^T`, shape (..., *scene_shape)."""
         return self.v_left @ coefficients @ self.v_right.mT
+
+    def decompose(self, scene: Tensor) -> Tensor:
+        """Coefficients of scenes, :math:`V_L^T X V_R`, shape (..., modes_left, modes_right)."""
+        check_floating(scene, "scene")
+        check_shape(scene, self.scene_shape, "scene")
+        return self.v_left.mT @ scene @ self.v_right
+
+    def spectral(self, capture: Tensor) -> SpectralCapture:
+        """Give captures in the singular vectors, with what of them no scene can produce."""
+        coefficients = self.analyse(capture)
+        return SpectralCapture(
+            coefficients=coefficients,
+            gains=self.gains,
+            unreachable=self.unreachable_energy(capture, coefficients),
+            dof=self.capture_dof,
+            shared=self._shared,
+        )
+
+    @cached_property
+    def _shared(self) -> Gains:
+        return Gains(self.gains)
 
     def unreachable_energy(self, capture: Tensor, coefficients: Tensor) -> Tensor:
         """Squared norm of what no scene can produce in each channel of a capture, shape (...).

@@ -7,7 +7,7 @@ whole search costs less than a reconstruction by an iterative solver.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Literal
 
@@ -83,6 +83,12 @@ class SpectralCapture:
     def camera(self) -> Gains:
         """What depends on the gains alone."""
         return Gains(self.gains) if self.shared is None else self.shared
+
+    def item(self, index: int) -> "SpectralCapture":
+        """One capture of a batch."""
+        return replace(
+            self, coefficients=self.coefficients[index], unreachable=self.unreachable[index]
+        )
 
     def residual_energy(self, penalty: Tensor) -> Tensor:
         """Squared residual of the Tikhonov solution for penalties of shape (...)."""

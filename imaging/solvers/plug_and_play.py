@@ -133,7 +133,7 @@ def _separable_data_step(operator: SeparableOperator, capture: Tensor, coupling:
 
     def step(target: Tensor, start: Tensor) -> Tensor:
         # What the factors do not span keeps the target's value.
-        inside = factors.v_left.mT @ target @ factors.v_right
+        inside = factors.decompose(target)
         correction = (measured + weight * inside) / (squares + weight) - inside
         return target + factors.synthesise(correction)
 

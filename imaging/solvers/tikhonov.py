@@ -34,6 +34,8 @@ class TikhonovSolution:
         camera leaves no such samples.
     effective_parameters : Tensor, shape (...)
         How many parameters the reconstruction fits.
+    spectral : SpectralCapture
+        The capture in the camera's singular vectors, for whoever asks more of it.
     """
 
     scene: Tensor
@@ -42,6 +44,7 @@ class TikhonovSolution:
     residual: Tensor
     noise_std: Tensor
     effective_parameters: Tensor
+    spectral: SpectralCapture
 
 
 class Tikhonov:
@@ -60,6 +63,8 @@ class Tikhonov:
         and channel; or the rule that chooses it for each capture, see :func:`choose_penalty`.
     noise_std : float or Tensor, optional
         Noise of captures for the rules ``"sure"`` and ``"discrepancy"``.
+    factors : SeparableFactors, optional
+        ``SeparableFactors.of(operator).trimmed()``, where it is known already.
 
     Raises
     ------
@@ -78,6 +83,7 @@ class Tikhonov:
         penalty: float | Tensor | PenaltyRule = "gcv",
         *,
         noise_std: float | Tensor | None = None,
+        factors: SeparableFactors | None = None,
     ) -> None:
         if not isinstance(operator, SeparableOperator):
             raise TypeError(
@@ -85,9 +91,8 @@ class Tikhonov:
                 "conjugate_gradient, fista and admm take any operator"
             )
         self.operator = operator
-        self.factors = SeparableFactors.of(operator)
+        self.factors = SeparableFactors.of(operator).trimmed() if factors is None else factors
         self.noise_std = noise_std
-        self._gains = Gains(self.factors.gains)
         self._rule: PenaltyRule | None = None
         self._filter: Tensor | None = None
         if isinstance(penalty, str):
@@ -102,22 +107,21 @@ class Tikhonov:
             if not bool((self._penalty > 0).all()):
                 raise ValueError(f"penalty must be positive, got {penalty}")
             self._filter = self._inverse_filter(self._penalty)
-            self._fitted = self._gains.effective_parameters(self._penalty)
+            self._fitted = Gains(gains).effective_parameters(self._penalty)
 
     def __call__(self, capture: Tensor) -> Tensor:
         """Map captures (..., *capture_shape) to scenes (..., *scene_shape)."""
         if _outgrows_cache(capture) and capture.ndim > len(self.factors.capture_shape):
             return torch.stack([self(item) for item in capture])
-        coefficients = self.factors.analyse(capture)
-        inverse = self._filter
-        if inverse is None:
-            inverse = self._inverse_filter(self._choose(self._spectral(capture, coefficients)))
-        return self.factors.synthesise(inverse * coefficients)
+        if self._filter is not None:
+            return self.factors.synthesise(self._filter * self.factors.analyse(capture))
+        spectral = self.factors.spectral(capture)
+        inverse = self._inverse_filter(self._choose(spectral))
+        return self.factors.synthesise(inverse * spectral.coefficients)
 
     def solve(self, capture: Tensor) -> TikhonovSolution:
         """Reconstruct captures (..., *capture_shape) and say how well they are explained."""
-        coefficients = self.factors.analyse(capture)
-        spectral = self._spectral(capture, coefficients)
+        spectral = self.factors.spectral(capture)
         if self._rule is None:
             penalty = self._penalty.expand(capture.shape[:-2])
         else:
@@ -128,21 +132,13 @@ class Tikhonov:
             inverse, fitted = self._filter, self._fitted.expand_as(penalty)
         energy = spectral.coefficients.square().sum((-2, -1)) + spectral.unreachable
         return TikhonovSolution(
-            scene=self.factors.synthesise(inverse * coefficients),
+            scene=self.factors.synthesise(inverse * spectral.coefficients),
             penalty=penalty,
-            relative_penalty=penalty / self._gains.largest,
+            relative_penalty=penalty / spectral.camera.largest,
             residual=(spectral.residual_energy(penalty) / energy).sqrt(),
             noise_std=self._noise_std(spectral),
             effective_parameters=fitted,
-        )
-
-    def _spectral(self, capture: Tensor, coefficients: Tensor) -> SpectralCapture:
-        return SpectralCapture(
-            coefficients=coefficients,
-            gains=self.factors.gains,
-            unreachable=self.factors.unreachable_energy(capture, coefficients),
-            dof=self.factors.capture_dof,
-            shared=self._gains,
+            spectral=spectral,
         )
 
     def _choose(self, spectral: SpectralCapture) -> Tensor:

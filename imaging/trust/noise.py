@@ -46,29 +46,38 @@ def estimate_noise_std(
     Immerkær, "Fast Noise Variance Estimation", Computer Vision and Image Understanding, 1996.
     """
     check_floating(capture, "capture")
-    difference = second_difference(second_difference(capture).mT).mT.abs()
+    # A median of so many is exact to half a percent; one of all would cost a reconstruction.
+    step = max(1, capture.shape[-2] * capture.shape[-1] // _ENOUGH)
+    difference = second_difference(second_difference(capture.mT, step).mT).abs()
     if valid is not None:
-        bad = (~valid).expand(capture.shape).reshape(-1, 1, *capture.shape[-2:]).to(capture)
-        near = torch.nn.functional.max_pool2d(bad, 3, stride=1)
-        difference = difference.masked_fill(near.reshape(difference.shape) > 0, torch.nan)
+        left, middle, right = _neighbours(valid.expand(capture.shape).mT, step)
+        above, here, below = _neighbours((left & middle & right).mT)
+        difference = difference.where(above & here & below, torch.nan)
     return noise_of_differences(difference.flatten(-2), neighbour_correlation)
 
 
 def noise_of_differences(flat: Tensor, neighbour_correlation: float = 0.0) -> Tensor:
     """Noise from moduli of second differences both ways, shape (..., samples), without NaN."""
     kept = 1 - 4 / 3 * neighbour_correlation  # of a second difference's variance, on each axis
-    # A median of so many is exact to half a percent; one of all would cost a reconstruction.
-    median = flat[..., :: max(1, flat.shape[-1] // _ENOUGH)].nanmedian(-1).values
-    return median / (6 * kept * _NORMAL_QUARTILE)
+    return flat.nanmedian(-1).values / (6 * kept * _NORMAL_QUARTILE)
 
 
-def second_difference(rows: Tensor) -> Tensor:
-    """Difference of neighbours' differences along the last axis but one."""
-    return rows[..., 2:, :] - 2 * rows[..., 1:-1, :] + rows[..., :-2, :]
+def second_difference(rows: Tensor, step: int = 1) -> Tensor:
+    """Difference of neighbours' differences along the last axis but one, at every so many."""
+    above, here, below = _neighbours(rows, step)
+    return above - 2 * here + below
+
+
+def _neighbours(rows: Tensor, step: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    return rows[..., :-2:step, :], rows[..., 1:-1:step, :], rows[..., 2::step, :]
 
 
 def estimate_prior_std(
-    factors: SeparableFactors, capture: Tensor, noise_std: float | Tensor
+    factors: SeparableFactors,
+    capture: Tensor,
+    noise_std: float | Tensor,
+    *,
+    spectral: SpectralCapture | None = None,
 ) -> Tensor:
     """Root mean square of the scene, as the reconstruction with the least estimated risk has it.
 
@@ -80,6 +89,8 @@ def estimate_prior_std(
         Captures.
     noise_std : float or Tensor, shape (...)
         Noise a sample.
+    spectral : SpectralCapture, optional
+        ``factors.spectral(capture)``, where it is known already.
 
     Returns
     -------
@@ -87,15 +98,14 @@ def estimate_prior_std(
         In units of scenes. Where noise alone is left it is that of a scene at a tenth of the
         noise, so that it is never zero.
     """
-    coefficients = factors.analyse(capture)
-    gains = factors.gains
-    unreachable = factors.unreachable_energy(capture, coefficients)
-    spectral = SpectralCapture(coefficients, gains, unreachable, factors.capture_dof)
+    if spectral is None:
+        spectral = factors.spectral(capture)
+    gains, coefficients = factors.gains, spectral.coefficients
     penalty = choose_penalty(spectral, "sure", noise_std=noise_std)[..., None, None]
     samples = factors.scene_shape[-2] * factors.scene_shape[-1]
     scene = (gains / (gains.square() + penalty) * coefficients).square().sum((-2, -1)) / samples
     noise = torch.as_tensor(noise_std).to(coefficients).square()
-    weakest = 0.01 * noise / gains.square().mean((-2, -1))
+    weakest = 0.01 * noise * samples / gains.square().sum((-2, -1))
     return torch.maximum(scene, weakest).sqrt()
 
 

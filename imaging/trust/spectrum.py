@@ -10,7 +10,14 @@ from ..operators.convolution import from_spectrum, to_spectrum
 from ..shapes import check_floating, check_shape
 from ..solvers import SeparableFactors
 
-__all__ = ["Factors", "FourierFactors", "factorise", "filter_scene", "mean_share"]
+__all__ = [
+    "Factors",
+    "FourierFactors",
+    "factorise",
+    "filter_scene",
+    "mean_share",
+    "overall_share",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,13 +41,24 @@ class FourierFactors:
     grid: tuple[int, int]
     scene_shape: tuple[int, ...]
 
+    def decompose(self, scene: Tensor) -> Tensor:
+        """Coefficients of scenes (..., *scene_shape), shape (..., rows, columns // 2 + 1)."""
+        check_floating(scene, "scene")
+        check_shape(scene, self.scene_shape, "scene")
+        return to_spectrum(scene, self.grid)
+
+    def synthesise(self, coefficients: Tensor) -> Tensor:
+        """Scenes with the given coefficients, shape (..., *scene_shape)."""
+        height, width = self.scene_shape[-2:]
+        return from_spectrum(coefficients, self.grid, (height, width))
+
 
 #: A camera whose gains are known one by one.
 Factors = SeparableFactors | FourierFactors
 
 
 def factorise(operator: LinearOperator) -> Factors:
-    """Find the basis in which a camera has one gain for each scene coefficient.
+    """Find the basis in which a camera has one gain for each scene coefficient that it sees.
 
     Parameters
     ----------
@@ -58,7 +76,7 @@ def factorise(operator: LinearOperator) -> Factors:
         The operator is of another kind.
     """
     if isinstance(operator, SeparableOperator):
-        return SeparableFactors.of(operator)
+        return SeparableFactors.of(operator).trimmed()
     if isinstance(operator, ConvolutionOperator):
         return FourierFactors(operator.transfer.abs(), operator.grid, operator.scene_shape)
     raise TypeError(
@@ -68,15 +86,11 @@ def factorise(operator: LinearOperator) -> Factors:
 
 
 def filter_scene(factors: Factors, picture: Tensor, weights: Tensor) -> Tensor:
-    """Multiply each spectral coefficient of pictures (..., *scene_shape) with a weight."""
-    check_floating(picture, "picture")
-    check_shape(picture, factors.scene_shape, "picture")
-    if isinstance(factors, FourierFactors):
-        spectrum = to_spectrum(picture, factors.grid) * weights
-        height, width = factors.scene_shape[-2:]
-        return from_spectrum(spectrum, factors.grid, (height, width))
-    coefficients = factors.v_left.mT @ picture @ factors.v_right
-    return factors.synthesise(weights * coefficients)
+    """Multiply each spectral coefficient of pictures (..., *scene_shape) with a weight.
+
+    What no coefficient stands for, because the camera does not see it, is left out.
+    """
+    return factors.synthesise(weights * factors.decompose(picture))
 
 
 def mean_share(factors: Factors, weights: Tensor) -> Tensor:
@@ -94,3 +108,11 @@ def mean_share(factors: Factors, weights: Tensor) -> Tensor:
         twice[-1] = 1
     mean = (weights * twice).sum((-2, -1)) / (factors.grid[0] * factors.grid[1])
     return mean[..., None, None].expand(*mean.shape, *factors.scene_shape[-2:])
+
+
+def overall_share(factors: Factors, weights: Tensor) -> Tensor:
+    """Mean of :func:`mean_share` over the scene, shape (...), without its map."""
+    if isinstance(factors, SeparableFactors):  # each vector has unit norm
+        height, width = factors.scene_shape[-2:]
+        return weights.sum((-2, -1)) / (height * width)
+    return mean_share(factors, weights)[..., 0, 0]

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from barelens.imaging import (
     ConvolutionOperator,
+    SeparableFactors,
     SeparableOperator,
     ShapeError,
     Tikhonov,
@@ -114,6 +115,42 @@ def test_tikhonov_batch_equals_loop(penalty):
     tikhonov = Tikhonov(operator, penalty)
     looped = torch.stack([torch.stack([tikhonov(item) for item in row]) for row in captures])
     torch.testing.assert_close(tikhonov(captures), looped, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("centred", [False, True])
+def test_modes_that_a_camera_does_not_see_make_no_difference(centred):
+    """One side of rank 3, the other of rank 4 in two planes and 2 in the others."""
+    left = _random(0, 4, 15, 3) @ _random(1, 4, 3, 6)
+    right = _random(2, 4, 12, 4) @ _random(3, 4, 4, 7)
+    right[:2] = _random(2, 2, 12, 2) @ _random(3, 2, 2, 7)
+    operator = SeparableOperator(left, right)
+    operator = operator.centred() if centred else operator
+    whole = SeparableFactors.of(operator)
+    trimmed = whole.trimmed()
+    assert whole.gains.shape == (4, 6, 7)
+    assert trimmed.gains.shape == (4, 3, 4)
+    assert (trimmed.scene_shape, trimmed.capture_shape) == (whole.scene_shape, whole.capture_shape)
+    capture = _random(4, 2, *operator.capture_shape)
+    for penalty in (0.3, "gcv"):
+        expected = Tikhonov(operator, penalty, factors=whole).solve(capture)
+        found = Tikhonov(operator, penalty).solve(capture)
+        for name in ("scene", "penalty", "residual", "noise_std", "effective_parameters"):
+            torch.testing.assert_close(getattr(found, name), getattr(expected, name))
+
+
+def test_a_captures_coefficients_can_be_used_again():
+    operator = _separable().centred()
+    factors = SeparableFactors.of(operator)
+    captures = _random(5, 3, *operator.capture_shape)
+    spectral = Tikhonov(operator, 0.3, factors=factors).solve(captures).spectral
+    torch.testing.assert_close(spectral.coefficients, factors.analyse(captures))
+    one = factors.spectral(captures[1])
+    torch.testing.assert_close(spectral.item(1).coefficients, one.coefficients)
+    torch.testing.assert_close(spectral.item(1).unreachable, one.unreachable)
+    scene = _random(6, *operator.scene_shape)  # of as many samples as there are modes
+    torch.testing.assert_close(factors.synthesise(factors.decompose(scene)), scene)
+    expected = factors.gains * factors.decompose(scene)
+    torch.testing.assert_close(factors.analyse(operator.forward(scene)), expected)
 
 
 def test_tikhonov_residual_is_that_of_its_scene():

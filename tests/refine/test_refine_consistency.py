@@ -57,7 +57,7 @@ def test_the_formula_of_the_gain_map(seed, noise_std, error_std):
     _, factors, generator = _camera(seed, (7, 8), (5, 6))
     capture, guess = _rand(generator, 1, 4, 7, 8), _rand(generator, 1, 4, 5, 6)
     trust = factors.gains**2 / (factors.gains**2 + (noise_std / error_std) ** 2)
-    own = factors.v_left.mT @ guess @ factors.v_right
+    own = factors.decompose(guess)
     measured = factors.analyse(capture) / factors.gains
     expected = factors.synthesise((1 - trust) * own + trust * measured)
     found = RangeConsistency(factors, capture, noise_std).planes(guess, error_std)

@@ -16,7 +16,7 @@ from ...operators import SeparableOperator
 from ...sensor import Sensor
 from ...simulate import VirtualCamera
 from ...solvers import SeparableFactors
-from ...solvers.penalty import SpectralCapture, choose_penalty
+from ...solvers.penalty import choose_penalty
 from ..measurement import Measurement
 from ..record import StartKind
 from ..start import Start
@@ -78,13 +78,7 @@ def observe(
     The penalty is that of generalised cross-validation, times a factor.
     """
     capture = capture[None]
-    coefficients = factors.analyse(capture)
-    spectral = SpectralCapture(
-        coefficients=coefficients,
-        gains=factors.gains,
-        unreachable=factors.unreachable_energy(capture, coefficients),
-        dof=factors.capture_dof,
-    )
+    spectral = factors.spectral(capture)
     penalty = choose_penalty(spectral, "gcv") * penalty_factor
     noise_std = spectral.noise_variance().sqrt()
     gains = factors.gains
@@ -92,7 +86,7 @@ def observe(
     return Observation(
         capture=capture,
         factors=factors,
-        planes=factors.synthesise(inverse * coefficients),
+        planes=factors.synthesise(inverse * spectral.coefficients),
         noise_std=noise_std,
         prior_std=noise_std / penalty.sqrt(),
     )
