@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -46,17 +47,18 @@ def find_defects(raw: Tensor, white_level: float) -> tuple[Defects, Tensor]:
     valid : Tensor of bool, shape of the frame
         False at every defect.
     """
-    counts = raw.double()  # torch cannot compare its unsigned 16-bit integers
-    saturated = counts >= white_level
+    # As an array, because torch cannot compare its unsigned 16-bit integers.
+    counts = (raw.double() if raw.is_floating_point() else raw).cpu().numpy()
     flat = counts.reshape(-1, *counts.shape[-2:])
-    rows = (flat.amax(-1) == flat.amin(-1)).any(0)
-    columns = (flat.amax(-2) == flat.amin(-2)).any(0)
+    saturated = counts >= white_level
+    rows = (flat.max(-1) == flat.min(-1)).any(0)
+    columns = (flat.max(-2) == flat.min(-2)).any(0)
     defects = Defects(
-        saturated_pixels=int(saturated.sum()),
-        missing_rows=rows.nonzero().flatten().tolist(),
-        missing_columns=columns.nonzero().flatten().tolist(),
+        saturated_pixels=int(np.count_nonzero(saturated)),
+        missing_rows=rows.nonzero()[0].tolist(),
+        missing_columns=columns.nonzero()[0].tolist(),
     )
-    return defects, ~saturated & ~rows[:, None] & ~columns
+    return defects, torch.from_numpy(~saturated & ~rows[:, None] & ~columns)
 
 
 def usable_samples(camera: Camera, valid: Tensor) -> Tensor:

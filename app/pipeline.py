@@ -20,6 +20,7 @@ from ..imaging import (
     operator_norm,
 )
 from ..imaging.capture_checks import CaptureLevels, check_capture
+from ..imaging.solvers import SpectralCapture
 from ..imaging.trust import Conformal
 from .defects import predict_defects
 from .json_numbers import json_numbers
@@ -28,6 +29,9 @@ from .trust_record import Trust, TrustReport
 __all__ = ["LinearPipeline", "LinearScene", "LinearSettings", "Method"]
 
 Method = Literal["auto", "tikhonov", "cg", "fista", "admm"]
+
+_Solved = tuple[Tensor, dict[str, Any], SpectralCapture | None]
+_Solve = Callable[[Tensor], _Solved]
 
 
 @dataclass(frozen=True)
@@ -96,11 +100,17 @@ class LinearScene:
         The same before colours are merged.
     numbers : dict
         Residual, penalty and what else describes the solution; JSON data.
+    capture : Tensor or None, shape (planes, *sensor)
+        The prepared capture, its defects as they were.
+    spectral : SpectralCapture or None
+        The same in the camera's singular vectors, where Tikhonov's solution needed that.
     """
 
     rgb: Tensor
     planes: Tensor
     numbers: dict[str, Any]
+    capture: Tensor | None = None
+    spectral: SpectralCapture | None = None
 
 
 class LinearPipeline:
@@ -144,33 +154,45 @@ class LinearPipeline:
                 f"method tikhonov needs a separable camera, {camera.name!r} is a "
                 f"{camera.kind} camera; choose cg, fista or admm"
             )
-        self._factors = None
-        if self.settings.fill_defects:
-            if not isinstance(self.operator, SeparableOperator):
-                raise ValueError(f"fill_defects needs a separable camera, got {camera.name!r}")
-            self._factors = SeparableFactors.of(self.operator)
+        if self.settings.fill_defects and self.factors is None:
+            raise ValueError(f"fill_defects needs a separable camera, got {camera.name!r}")
         self._solve = self._solver()
 
     def __call__(self, raw: Tensor) -> LinearScene:
         """Reconstruct one raw frame of the camera's frame_shape."""
         capture = self.camera.prepare(raw).to(self.device)
-        filled = {}
-        if self._factors is not None:
-            capture, share = predict_defects(self.camera, self._factors, raw, capture)
-            filled = {"filled_share": share}
-        planes, numbers = self._solve(capture)
-        return LinearScene(self.camera.to_rgb(planes).cpu(), planes.cpu(), {**numbers, **filled})
+        if not self.settings.fill_defects:
+            return self._scene(capture, *self._solve(capture))
+        assert self.factors is not None
+        filled, share = predict_defects(self.camera, self.factors, raw, capture)
+        planes, numbers, _ = self._solve(filled)
+        return self._scene(capture, planes, {**numbers, "filled_share": share}, None)
 
     def batch(self, raws: Tensor) -> list[LinearScene]:
         """Reconstruct raw frames (batch, *frame_shape), each as if it were alone."""
-        if self.method != "tikhonov" or self._factors is not None:
+        if self.method != "tikhonov" or self.settings.fill_defects:
             return [self(raw) for raw in raws]
-        planes, numbers = self._solve(self.camera.prepare(raws.to(self.device)))
-        rgb, planes = self.camera.to_rgb(planes).cpu(), planes.cpu()
+        captures = self.camera.prepare(raws.to(self.device))
+        planes, numbers, spectral = self._solve(captures)
         return [
-            LinearScene(rgb[item], planes[item], {name: of[item] for name, of in numbers.items()})
+            self._scene(
+                captures[item],
+                planes[item],
+                {name: of[item] for name, of in numbers.items()},
+                spectral and spectral.item(item),
+            )
             for item in range(len(raws))
         ]
+
+    def _scene(
+        self,
+        capture: Tensor,
+        planes: Tensor,
+        numbers: dict[str, Any],
+        spectral: SpectralCapture | None,
+    ) -> LinearScene:
+        rgb = self.camera.to_rgb(planes).cpu()
+        return LinearScene(rgb, planes.cpu(), numbers, capture, spectral)
 
     def check(self, raw: Tensor) -> CaptureLevels:
         """Refuse a raw frame that cannot be what the camera gives."""
@@ -192,19 +214,33 @@ class LinearPipeline:
         return {"name": self.camera.name, "digest": self.camera.digest}
 
     @cached_property
+    def factors(self) -> SeparableFactors | None:
+        """A separable camera's singular value decomposition, without what it does not see."""
+        if not isinstance(self.operator, SeparableOperator):
+            return None
+        return SeparableFactors.of(self.operator).trimmed()
+
+    @cached_property
     def trust(self) -> Trust:
         """What says of this camera's reconstructions how far they can be trusted."""
-        return Trust(self.camera, self.operator, self._intervals)
+        return Trust(self.camera, self.operator, self._intervals, factors=self.factors)
 
     def judge(self, raw: Tensor, scene: LinearScene) -> TrustReport:
         """Say how far what was reconstructed from a raw frame can be trusted."""
         penalty = scene.numbers.get("penalty")
-        return self.trust(raw, scene.planes, None if penalty is None else torch.tensor(penalty))
+        return self.trust(
+            raw,
+            scene.planes,
+            None if penalty is None else torch.tensor(penalty),
+            capture=scene.capture,
+            spectral=scene.spectral,
+        )
 
-    def _solver(self) -> Callable[[Tensor], tuple[Tensor, dict[str, Any]]]:
+    def _solver(self) -> _Solve:
         """Prepare the chosen method for this camera."""
         if isinstance(self.operator, SeparableOperator) and self.method == "tikhonov":
-            return _tikhonov_solver(self.operator, self.settings.penalty)
+            assert self.factors is not None
+            return _tikhonov_solver(self.operator, self.factors, self.settings.penalty)
         norm = operator_norm(self.operator, device=self.device)
         return lambda capture: _described(self._iterate(capture, norm))
 
@@ -225,26 +261,27 @@ class LinearPipeline:
 
 
 def _tikhonov_solver(
-    operator: SeparableOperator, penalty: float | str
-) -> Callable[[Tensor], tuple[Tensor, dict[str, Any]]]:
+    operator: SeparableOperator, factors: SeparableFactors, penalty: float | str
+) -> _Solve:
     if isinstance(penalty, str):
-        tikhonov = Tikhonov(operator, penalty)  # type: ignore[arg-type]
+        tikhonov = Tikhonov(operator, penalty, factors=factors)  # type: ignore[arg-type]
     else:
-        largest = torch.linalg.matrix_norm(operator.phi_left, 2)
-        largest = largest * torch.linalg.matrix_norm(operator.phi_right, 2)
-        tikhonov = Tikhonov(operator, penalty * largest.square())
+        largest = factors.gains.amax((-2, -1)).square()
+        tikhonov = Tikhonov(operator, penalty * largest, factors=factors)
 
-    def solve(capture: Tensor) -> tuple[Tensor, dict[str, Any]]:
+    def solve(capture: Tensor) -> _Solved:
         solution = tikhonov.solve(capture)
         names = ("penalty", "relative_penalty", "residual", "noise_std", "effective_parameters")
-        return solution.scene, {name: json_numbers(getattr(solution, name)) for name in names}
+        numbers = {name: json_numbers(getattr(solution, name)) for name in names}
+        return solution.scene, numbers, solution.spectral
 
     return solve
 
 
-def _described(solution: Solution) -> tuple[Tensor, dict[str, Any]]:
-    return solution.scene, {
+def _described(solution: Solution) -> _Solved:
+    numbers = {
         "residual": json_numbers(solution.residuals[-1]),
         "iterations": json_numbers(solution.iterations),
         "converged": json_numbers(solution.converged),
     }
+    return solution.scene, numbers, None

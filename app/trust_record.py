@@ -9,10 +9,11 @@ from torch import Tensor
 from ..calibration import Camera
 from ..imaging import LinearOperator
 from ..imaging.prediction import measured_share
-from ..imaging.solvers import SeparableFactors
+from ..imaging.solvers import SeparableFactors, SpectralCapture
 from ..imaging.trust import (
     CameraTest,
     Conformal,
+    ErrorMaps,
     LocalTest,
     ReconstructionVariance,
     benjamini_hochberg,
@@ -22,8 +23,8 @@ from ..imaging.trust import (
     factorise,
     fill_missing,
     local_std,
-    mean_share,
     merge_planes_variance,
+    overall_share,
     reconstruction_variance,
     split_picture,
 )
@@ -75,20 +76,36 @@ class Trust:
         Its operator, in the dtype and on the device of captures.
     intervals : Conformal, optional
         Calibration of expected errors, see `barelens calibrate intervals`.
+    factors : SeparableFactors, optional
+        ``factorise(operator)``, where it is known already.
     """
 
     def __init__(
-        self, camera: Camera, operator: LinearOperator, intervals: Conformal | None = None
+        self,
+        camera: Camera,
+        operator: LinearOperator,
+        intervals: Conformal | None = None,
+        *,
+        factors: SeparableFactors | None = None,
     ) -> None:
         self._camera = camera
         self._operator = operator
         self._intervals = intervals
-        self._factors = factorise(operator)
+        self._factors = factorise(operator) if factors is None else factors
+        self._maps: tuple[Tensor | None, ErrorMaps | None] = None, None
         self._camera_test = None
         if isinstance(self._factors, SeparableFactors):
             self._camera_test = CameraTest(self._factors)
 
-    def __call__(self, raw: Tensor, planes: Tensor, penalty: Tensor | None = None) -> TrustReport:
+    def __call__(
+        self,
+        raw: Tensor,
+        planes: Tensor,
+        penalty: Tensor | None = None,
+        *,
+        capture: Tensor | None = None,
+        spectral: SpectralCapture | None = None,
+    ) -> TrustReport:
         """Judge a reconstruction.
 
         Parameters
@@ -99,6 +116,10 @@ class Trust:
             What was reconstructed from it, before colours are merged.
         penalty : Tensor, shape (planes), optional
             Tikhonov's penalty, where that is the method.
+        capture : Tensor, shape (planes, *sensor), optional
+            ``camera.prepare(raw)``, where it is known already.
+        spectral : SpectralCapture, optional
+            The same in the camera's singular vectors, likewise.
 
         Returns
         -------
@@ -107,14 +128,13 @@ class Trust:
         """
         like = self._factors.gains
         planes = planes.to(like)
-        capture, usable, defects = self._prepare(raw)
+        spectrum = self._factors.decompose(planes)
+        capture, usable, defects = self._prepare(raw, capture)
         evidence, sensor, noise, prior = self._evidence(
-            capture, usable, planes, self._rounding(raw)
+            capture, usable, planes, spectrum, self._rounding(raw), spectral
         )
-        split = split_picture(planes, self._factors, noise, prior)
-        variance = reconstruction_variance(
-            self._factors, noise, prior, penalty=None if penalty is None else penalty.to(like)
-        )
+        split = split_picture(planes, self._factors, noise, prior, spectrum=spectrum)
+        variance = self._variance(noise, prior, penalty)
         std = local_std(self.merged(variance, planes), self._camera.to_rgb(planes))
         half_width, interval = interval_entry(self._intervals, std)
         floor = variance.noise.mean((-2, -1)).sqrt()
@@ -144,12 +164,15 @@ class Trust:
             return capture
         return fill_missing(self._factors, capture, usable, noise, prior)
 
-    def _prepare(self, raw: Tensor) -> tuple[Tensor, Tensor, Defects]:
+    def _prepare(
+        self, raw: Tensor, capture: Tensor | None = None
+    ) -> tuple[Tensor, Tensor, Defects]:
         """Prepare a raw frame: its planes, which of their samples are usable, and its defects."""
         defects, valid = find_defects(raw, self._camera.white_level)
         like = self._factors.gains
-        capture = self._camera.prepare(raw, dtype=like.dtype).to(like.device)
-        return capture, usable_samples(self._camera, valid).to(like.device), defects
+        if capture is None:
+            capture = self._camera.prepare(raw, dtype=like.dtype)
+        return capture.to(like), usable_samples(self._camera, valid).to(like.device), defects
 
     def _rounding(self, raw: Tensor) -> float:
         """Noise of rounding to counts in captured light, below which no estimate can be right."""
@@ -157,22 +180,35 @@ class Trust:
         return step / 12**0.5 / (self._camera.white_level - self._camera.black_level)
 
     def _evidence(
-        self, capture: Tensor, usable: Tensor, planes: Tensor, least: float
+        self,
+        capture: Tensor,
+        usable: Tensor,
+        planes: Tensor,
+        spectrum: Tensor,
+        least: float,
+        spectral: SpectralCapture | None,
     ) -> tuple[dict[str, Any], LocalTest, Tensor, Tensor]:
         """Test capture and reconstruction; give the noise to go by and the scene's strength."""
-        settings: dict[str, Any] = {
-            "valid": None if bool(usable.all()) else usable,
-            "neighbour_correlation": _TURNED if self._camera.rotation_deg else 0.0,
-        }
-        noise = estimate_noise_std(capture, **settings).clamp_min(least)
+        valid = None if bool(usable.all()) else usable
+        known = _TURNED if self._camera.rotation_deg else 0.0
+        if self._camera_test is None or valid is not None:
+            noise = estimate_noise_std(capture, valid=valid, neighbour_correlation=known)
+            noise = noise.clamp_min(least)
         if self._camera_test is None:
             return self._plain_evidence(capture, planes, noise)
         factors = self._camera_test.factors
         prior = _strength(planes)
-        if settings["valid"] is not None:
-            capture = fill_missing(factors, capture, usable, noise, prior)
+        if valid is not None:
+            capture, spectral = fill_missing(factors, capture, usable, noise, prior), None
         fit = self._camera_test(
-            capture, prior, uncertainty=NOISE_UNCERTAINTY, least_noise=least, **settings
+            capture,
+            prior,
+            valid=valid,
+            uncertainty=NOISE_UNCERTAINTY,
+            neighbour_correlation=known,
+            least_noise=least,
+            spectral=spectral,
+            keep_residual=True,
         )
         picture = check_picture(
             factors,
@@ -180,10 +216,11 @@ class Trust:
             capture,
             fit.misfit_std,
             prior,
-            coefficients=fit.coefficients,
+            spectral=fit.spectral,
+            spectrum=spectrum,
         )
-        residual = self._camera_test.residual(capture, fit)
-        windows = check_sensor_windows(residual, fit.misfit_std)
+        assert fit.residual is not None
+        windows = check_sensor_windows(fit.residual, fit.misfit_std)
         found, _ = benjamini_hochberg(windows.p_value.flatten(), SIGNIFICANCE)
         record = {
             "noise_std": json_numbers(fit.noise_std),
@@ -222,8 +259,19 @@ class Trust:
         return record, windows, torch.maximum(noise, misfit), prior
 
     def _resolved(self, noise: Tensor, prior: Tensor) -> Tensor:
-        share = measured_share(self._factors.gains, noise, prior)
-        return mean_share(self._factors, share).mean((-2, -1))
+        return overall_share(self._factors, measured_share(self._factors.gains, noise, prior))
+
+    def _variance(
+        self, noise: Tensor, prior: Tensor, penalty: Tensor | None
+    ) -> ReconstructionVariance:
+        """Give the error's variance; captures of one penalty after the other share its maps."""
+        if penalty is None:
+            return reconstruction_variance(self._factors, noise, prior)
+        last, maps = self._maps
+        if last is None or maps is None or not torch.equal(last, penalty):
+            maps = ErrorMaps.of(self._factors, penalty)
+            self._maps = penalty, maps
+        return maps.variance(noise, prior)
 
     def merged(self, variance: ReconstructionVariance, planes: Tensor) -> ReconstructionVariance:
         """Give the variance of planes once their colours are merged, as the camera merges them."""

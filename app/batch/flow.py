@@ -13,6 +13,7 @@ __all__ = [
     "BatchSize",
     "free_memory",
     "in_batches",
+    "keep_freed_memory",
     "map_ahead",
     "one_thread_each",
     "out_of_memory",
@@ -59,7 +60,7 @@ def one_thread_each() -> Iterator[None]:
 
     Memory that one capture frees serves the next, up to 64 MiB in each thread.
     """
-    _keep_freed_memory()
+    keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -76,7 +77,7 @@ def processors() -> int:
         return os.cpu_count() or 1
 
 
-def _keep_freed_memory() -> None:
+def keep_freed_memory() -> None:
     """Keep the C library from returning memory that the next capture needs again.
 
     glibc returns what is free beyond twice the largest block that it was ever handed back, and

@@ -9,10 +9,18 @@ from .noise import estimate_noise_std, estimate_prior_std, fill_missing
 from .overlay import draw_scale, overlay_invented
 from .picture_fit import PictureFit, check_picture
 from .planner import Exposure, LitScene, Plan, plan_camera
-from .spectrum import Factors, FourierFactors, factorise, filter_scene, mean_share
+from .spectrum import (
+    Factors,
+    FourierFactors,
+    factorise,
+    filter_scene,
+    mean_share,
+    overall_share,
+)
 from .split import PromptAudit, Split, audit_prompt, keep_measured, split_picture, support_measured
 from .statistics import ChiSquare, benjamini_hochberg
 from .uncertainty import (
+    ErrorMaps,
     ReconstructionVariance,
     local_std,
     merge_planes_variance,
@@ -28,6 +36,7 @@ __all__ = [
     "CameraVerdict",
     "ChiSquare",
     "Conformal",
+    "ErrorMaps",
     "Exposure",
     "Factors",
     "FourierFactors",
@@ -61,6 +70,7 @@ __all__ = [
     "local_std",
     "mean_share",
     "merge_planes_variance",
+    "overall_share",
     "overlay_invented",
     "plan_camera",
     "reconstruction_variance",

@@ -6,7 +6,6 @@ of a mask is wider than a pixel, and puts it where a motion of the shadow would.
 """
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Literal
 
 import torch
@@ -15,10 +14,10 @@ from torch import Tensor
 from ..operators import MeanRemoval
 from ..prediction import measured_share
 from ..shapes import check_shape
-from ..solvers import SeparableFactors
-from .motion import MotionBasis, neighbour_overlap
-from .noise import estimate_noise_std, noise_of_differences, second_difference
+from ..solvers import SeparableFactors, SpectralCapture
+from .motion import MotionBasis
 from .statistics import ChiSquare, normal_p_value
+from .strips import Strips
 
 __all__ = ["CameraFit", "CameraTest", "CameraVerdict"]
 
@@ -26,6 +25,8 @@ CameraVerdict = Literal["fits", "miscalibrated", "noise understated", "noise ove
 
 #: How far the scene is freed: a prior so wide that its pull on the residual is below the noise.
 _LOOSENED = 10.0
+
+_SETTLED = 0.05  # change of a first estimate of the noise that makes none in the fit
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +45,12 @@ class CameraFit:
         The noise that was stated, or estimated.
     misfit_std : Tensor, shape (...)
         Root mean square a sample of what no scene explains, noise included.
-    coefficients : Tensor, shape (..., modes_left, modes_right)
+    spectral : SpectralCapture
         The captures in the camera's singular vectors.
     rejected : Tensor, shape (..., modes_left, modes_right)
-        Share of each that was not fitted.
+        Share of each coefficient that was not fitted.
+    residual : Tensor or None, shape (..., *capture_shape)
+        What no scene explains, where it was asked for.
     """
 
     level: ChiSquare
@@ -55,8 +58,9 @@ class CameraFit:
     motion: ChiSquare
     noise_std: Tensor
     misfit_std: Tensor
-    coefficients: Tensor
+    spectral: SpectralCapture
     rejected: Tensor
+    residual: Tensor | None = None
 
     @property
     def miscalibration_p_value(self) -> Tensor:
@@ -110,9 +114,7 @@ class CameraTest:
             )
         self.factors = factors
         self._motion = MotionBasis.of(factors)
-        width = factors.capture_shape[-1]
-        starts = torch.arange(0, width - 2, max(12, min(18, width // 26)))
-        self._columns = (starts[:, None] + torch.arange(3)).flatten()
+        self._strips = Strips(factors)
 
     def __call__(
         self,
@@ -124,7 +126,8 @@ class CameraTest:
         uncertainty: float = 0.0,
         neighbour_correlation: float = 0.0,
         least_noise: float = 0.0,
-        coefficients: Tensor | None = None,
+        spectral: SpectralCapture | None = None,
+        keep_residual: bool = False,
     ) -> CameraFit:
         """Test captures.
 
@@ -145,8 +148,10 @@ class CameraTest:
             Correlation of neighbouring samples' noise that is no misfit, as turning a frame makes.
         least_noise : float, optional
             What an estimate of the noise is raised to, such as that of rounding.
-        coefficients : Tensor, shape (..., modes_left, modes_right), optional
-            ``factors.analyse(capture)``, where it is known already.
+        spectral : SpectralCapture, optional
+            ``factors.spectral(capture)``, where it is known already.
+        keep_residual : bool, optional
+            Whether to give the residual as well, which costs as much as a reconstruction.
 
         Returns
         -------
@@ -160,137 +165,71 @@ class CameraTest:
         """
         factors = self.factors
         check_shape(capture, factors.capture_shape, "capture")
-        lead = capture.shape[:-2]
-        prior = torch.as_tensor(prior_std).to(capture).expand(lead)
-        if coefficients is None:
-            coefficients = factors.analyse(capture)
-        if factors.mean_free:
-            capture = MeanRemoval(factors.capture_shape).forward(capture)
+        prior = torch.as_tensor(prior_std).to(capture).expand(capture.shape[:-2])
+        spectral = factors.spectral(capture) if spectral is None else spectral
+        strips = self._strips.of(capture)
         if noise_std is None:
-            rough = estimate_noise_std(
-                capture, valid=valid, neighbour_correlation=neighbour_correlation
-            ).clamp_min(least_noise)
-            noise = self._refined_noise(capture, coefficients, prior, rough, neighbour_correlation)
-            noise = noise.clamp_min(least_noise)
+            noise = self._noise_std(strips, spectral, prior, neighbour_correlation, least_noise)
         else:
-            noise = torch.as_tensor(noise_std).to(capture).expand(lead)
+            noise = torch.as_tensor(noise_std).to(prior).expand_as(prior)
         rejected = self._rejected(noise, prior)
-        strips = self._strips(capture, (1 - rejected) * coefficients)
+        explained, residual = (1 - rejected) * spectral.coefficients, None
+        if keep_residual or valid is not None:
+            residual = self._residual(capture, explained)
+            left = self._strips.cut(residual)
+        else:
+            left = self._strips.left(strips, explained)
         fitted = factors.gains.shape[-2] * factors.gains.shape[-1]
         outside = torch.full_like(noise, factors.capture_dof - fitted)
-        explained = (1 - rejected.square()) * coefficients.square()
-        energy = torch.linalg.vector_norm(capture, dim=(-2, -1)).square()
-        energy = energy - explained.sum((-2, -1))
+        energy = spectral.unreachable + (rejected * spectral.coefficients).square().sum((-2, -1))
         if valid is not None:
-            filled = torch.where(valid, 0.0, self._unexplained(capture, rejected, coefficients))
+            assert residual is not None
+            filled = torch.where(valid, 0.0, residual)
             energy = energy - filled.square().sum((-2, -1))
             outside = outside - (~valid).expand(capture.shape).sum((-2, -1))
         expected = outside + rejected.square().sum((-2, -1))
         fourth = outside + rejected.square().square().sum((-2, -1))
         misfit = (energy / expected).sqrt()
         widened = (1 + 2 * neighbour_correlation**2) ** 2  # both ways, of an isotropic blur
-        moved, still, freedom = self._motion.energy(
-            factors, capture, misfit, prior, neighbour_correlation
-        )
+        moved, still, freedom = self._motion.energy(capture, misfit, prior, neighbour_correlation)
         return CameraFit(
             level=ChiSquare.of(
                 energy / noise.square(), expected, 2 * widened * fourth, uncertainty
             ),
-            structure=self._structure(strips, rejected, expected, misfit, neighbour_correlation),
+            structure=self._strips.structure(
+                left, rejected, expected, misfit, neighbour_correlation
+            ),
             motion=ChiSquare.of(moved, still, 2 * still.square() / freedom.clamp_min(1)),
             noise_std=noise,
             misfit_std=misfit,
-            coefficients=coefficients,
+            spectral=spectral,
             rejected=rejected,
+            residual=residual if keep_residual else None,
         )
 
-    def residual(self, capture: Tensor, fit: CameraFit) -> Tensor:
-        """Give what no scene explains, to be looked at, shape (..., *capture_shape)."""
-        if self.factors.mean_free:
-            capture = MeanRemoval(self.factors.capture_shape).forward(capture)
-        return self._unexplained(capture, fit.rejected, fit.coefficients)
-
-    def _unexplained(self, centred: Tensor, rejected: Tensor, coefficients: Tensor) -> Tensor:
+    def _residual(self, capture: Tensor, explained: Tensor) -> Tensor:
         factors = self.factors
-        return centred - factors.u_left @ ((1 - rejected) * coefficients) @ factors.u_right.mT
+        left = capture - factors.u_left @ explained @ factors.u_right.mT
+        return MeanRemoval.within(left) if factors.mean_free else left
 
     def _rejected(self, noise: Tensor, prior: Tensor) -> Tensor:
         """Share of each coefficient that the fit with a wide prior leaves."""
         return 1 - measured_share(self.factors.gains, noise, _LOOSENED * prior)
 
-    def _refined_noise(
-        self, centred: Tensor, coefficients: Tensor, prior: Tensor, noise: Tensor, known: float
+    def _noise_std(
+        self, strips: Tensor, spectral: SpectralCapture, prior: Tensor, known: float, least: float
     ) -> Tensor:
-        """Estimate noise where shadows do not disturb it: in what a first estimate leaves."""
-        for _ in range(2):
+        """Estimate noise where shadows do not disturb it: in what earlier estimates leave."""
+        rejected = torch.ones_like(spectral.coefficients)
+        noise = self._strips.noise_std(strips, rejected, known).clamp_min(least)
+        settled = torch.zeros_like(noise, dtype=torch.bool)
+        for _ in range(3):
             rejected = self._rejected(noise, prior)
-            strips = self._strips(centred, (1 - rejected) * coefficients)
-            differences = second_difference(second_difference(strips).mT).abs().flatten(-3)
-            left = noise_of_differences(differences, known)
-            noise = left / self._roughness_kept(rejected).sqrt()
+            left = self._strips.left(strips, (1 - rejected) * spectral.coefficients)
+            better = self._strips.noise_std(left, rejected, known).clamp_min(least)
+            change = (better / noise - 1).abs()
+            noise = torch.where(settled, noise, better)
+            settled = settled | (change < _SETTLED)
+            if bool(settled.all()):
+                break
         return noise
-
-    def _strips(self, capture: Tensor, fitted: Tensor) -> Tensor:
-        """Residual in strips of three columns, (..., strips, height, 3).
-
-        They are a sixth to a quarter of the sensor: neighbours can be compared there at less cost.
-        """
-        columns = self._columns
-        explained = self.factors.u_left @ (fitted @ self.factors.u_right[..., columns, :].mT)
-        residual = capture[..., columns] - explained
-        return residual.reshape(*residual.shape[:-1], -1, 3).movedim(-2, -3)
-
-    @cached_property
-    def _overlaps(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
-        """What neighbours in strips, down and right, share of each vector, left and right."""
-        left, right = self.factors.u_left, self.factors.u_right[..., self._columns, :]
-        right = right.reshape(*right.shape[:-2], -1, 3, right.shape[-1])
-        return (
-            (neighbour_overlap(left), right.square().sum((-3, -2))),
-            (left.square().sum(-2), (right[..., 1:, :] * right[..., :-1, :]).sum((-3, -2))),
-        )
-
-    def _roughness_kept(self, rejected: Tensor) -> Tensor:
-        """Share of the noise's second differences that a fit leaves, which takes smooth noise."""
-        return 1 - ((1 - rejected.square()) * self._roughness).sum((-2, -1))
-
-    @cached_property
-    def _roughness(self) -> Tensor:
-        """Share of each mode in the noise's second differences."""
-        factors = self.factors
-        left = second_difference(factors.u_left).square().sum(-2)
-        right = second_difference(factors.u_right).square().sum(-2)
-        samples = (factors.capture_shape[-2] - 2) * (factors.capture_shape[-1] - 2)
-        return left[..., :, None] * right[..., None, :] / (36 * samples)
-
-    def _structure(
-        self, strips: Tensor, rejected: Tensor, expected: Tensor, misfit: Tensor, known: float
-    ) -> Tensor:
-        """Largest correlation of neighbours, down or right, in standard deviations.
-
-        White noise that lost its projection on the fitted modes, and its means, is no longer quite
-        white; what that does to the mean is a trace over the modes. Of the variance only the
-        average is accounted for, which is enough where a fit takes less than half of the samples.
-        """
-        lost = 1 - rejected.square()
-        count, height, width = strips.shape[-3], *self.factors.capture_shape[-2:]
-        kept = expected / (height * width)  # of each sample's variance, on average
-        scores = []
-        for products, (left, right), means in (
-            (
-                strips[..., 1:, :] * strips[..., :-1, :],
-                self._overlaps[0],
-                (1 - 1 / height) * (1 - 1 / width) * 3 * count,
-            ),
-            (
-                strips[..., :, 1:] * strips[..., :, :-1],
-                self._overlaps[1],
-                (1 - 1 / height) * (height / width) * 2 * count,
-            ),
-        ):
-            pairs = products.shape[-3:].numel()
-            removed = (lost * left[..., :, None] * right[..., None, :]).sum((-2, -1))
-            removed = removed + (means if self.factors.mean_free else 0.0)
-            found = products.sum((-3, -2, -1)) / misfit.square()
-            scores.append((found + removed - known * kept * pairs) / (kept * pairs**0.5))
-        return torch.maximum(scores[0], scores[1])

@@ -98,7 +98,10 @@ class WindowTest:
         self.window, self.stride = window, max(1, window // 2) if stride is None else stride
         if self.stride < 1:
             raise ValueError(f"stride must be at least 1, got {stride}")
-        self._by_gain = factors.gains.flatten(-2).argsort(-1)
+        ranks = factors.gains.flatten(-2).argsort(-1).argsort(-1)
+        groups = max(1, ranks.shape[-1] // _BIN)
+        self._group = ranks * groups // ranks.shape[-1]
+        self._group_size = self._group.reshape(-1, ranks.shape[-1])[0].bincount()
         largest = factors.gains[..., :1, :1].sqrt()
         floor = torch.finfo(largest.dtype).tiny
         left = factors.gains[..., :, 0] / largest[..., 0].clamp_min(floor)
@@ -225,13 +228,11 @@ class WindowTest:
 
     def _background(self, whitened: Tensor) -> Tensor:
         """Root mean square of coefficients of like gain, at least that of noise."""
-        count = self._by_gain.shape[-1]
-        order = self._by_gain.expand(*whitened.shape[:-2], count)
-        ordered = whitened.flatten(-2).square().gather(-1, order)
-        groups = ordered.tensor_split(max(1, count // _BIN), -1)
-        means = [group.mean(-1, keepdim=True).expand(group.shape) for group in groups]
-        background = torch.empty_like(ordered).scatter(-1, order, torch.cat(means, -1))
-        return background.clamp_min(1).sqrt().reshape(whitened.shape)
+        squares = whitened.flatten(-2).square()
+        group = self._group.expand(squares.shape)
+        energy = squares.new_zeros(*squares.shape[:-1], len(self._group_size))
+        mean = energy.scatter_add_(-1, group, squares) / self._group_size
+        return mean.gather(-1, group).clamp_min(1).sqrt().reshape(whitened.shape)
 
 
 def check_sensor_windows(
@@ -242,7 +243,7 @@ def check_sensor_windows(
     Parameters
     ----------
     residual : Tensor, shape (..., height, width)
-        From :meth:`CameraTest.residual`.
+        Of a :class:`CameraFit`.
     noise_std : Tensor, shape (...)
         Noise a sample.
     window : int, optional

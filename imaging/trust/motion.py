@@ -1,6 +1,7 @@
 """What a small motion of the shadow adds to captures that no scene explains."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -24,10 +25,13 @@ class MotionBasis:
 
     Attributes
     ----------
+    factors : SeparableFactors
+        The camera.
     left, right : Tensor, shape (..., sensor, directions)
         Orthonormal, orthogonal to the range; zero where there are fewer directions.
     """
 
+    factors: SeparableFactors
     left: Tensor
     right: Tensor
 
@@ -35,13 +39,13 @@ class MotionBasis:
     def of(cls, factors: SeparableFactors) -> "MotionBasis":
         """Find the directions; two singular value decompositions."""
         return cls(
+            factors,
             _leaving(factors.u_left, factors.gains[..., :, 0], factors.mean_free),
             _leaving(factors.u_right, factors.gains[..., 0, :], factors.mean_free),
         )
 
     def energy(
         self,
-        factors: SeparableFactors,
         capture: Tensor,
         noise_std: Tensor,
         prior_std: Tensor,
@@ -52,12 +56,13 @@ class MotionBasis:
         Along the other axis only what the camera sees well is looked at, since it is there that
         a motion shows.
         """
+        factors = self.factors
         share = measured_share(factors.gains, noise_std, prior_std)
         energy = torch.zeros_like(noise_std)
         mean, dof = torch.zeros_like(noise_std), torch.zeros_like(noise_std)
-        for rows, directions, modes, seen in (
-            (capture, self.left, factors.u_right, share.amax(-2) > 0.5),
-            (capture.mT, self.right, factors.u_left, share.amax(-1) > 0.5),
+        for rows, directions, modes, seen, overlaps in (
+            (capture, self.left, factors.u_right, share.amax(-2) > 0.5, self._overlaps[0]),
+            (capture.mT, self.right, factors.u_left, share.amax(-1) > 0.5, self._overlaps[1]),
         ):
             parts = ((directions.mT @ rows) @ modes).square() * seen[..., None, :]
             present = directions.square().sum(-2)
@@ -67,12 +72,17 @@ class MotionBasis:
             if neighbour_correlation == 0:
                 mean = mean + freedom
                 continue
-            widened = [
-                1 + 2 * neighbour_correlation * neighbour_overlap(vectors)
-                for vectors in (directions, modes)
-            ]
+            widened = [1 + 2 * neighbour_correlation * overlap for overlap in overlaps]
             mean = mean + (present * widened[0]).sum(-1) * (seen * widened[1]).sum(-1)
         return energy, mean, dof
+
+    @cached_property
+    def _overlaps(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+        """Of the directions down with the modes right, and the other way round."""
+        return (
+            (neighbour_overlap(self.left), neighbour_overlap(self.factors.u_right)),
+            (neighbour_overlap(self.right), neighbour_overlap(self.factors.u_left)),
+        )
 
 
 def neighbour_overlap(vectors: Tensor) -> Tensor:

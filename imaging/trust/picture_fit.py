@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..prediction import measured_share
 from ..shapes import check_shape
-from ..solvers import SeparableFactors
+from ..solvers import SeparableFactors, SpectralCapture
 from .statistics import ChiSquare
 
 __all__ = ["PictureFit", "check_picture"]
@@ -49,7 +49,8 @@ def check_picture(
     *,
     penalty: Tensor | None = None,
     uncertainty: float = 0.0,
-    coefficients: Tensor | None = None,
+    spectral: SpectralCapture | None = None,
+    spectrum: Tensor | None = None,
 ) -> PictureFit:
     """Test a picture against the capture it is said to show.
 
@@ -69,8 +70,10 @@ def check_picture(
         Exact where the penalty is right for the scene, else the noise a picture may leave.
     uncertainty : float, optional
         Relative standard deviation of the noise variance.
-    coefficients : Tensor, shape (..., modes_left, modes_right), optional
-        ``factors.analyse(capture)``, where it is known already.
+    spectral : SpectralCapture, optional
+        ``factors.spectral(capture)``, where it is known already.
+    spectrum : Tensor, shape (..., modes_left, modes_right), optional
+        ``factors.decompose(picture)``, likewise.
 
     Returns
     -------
@@ -86,8 +89,8 @@ def check_picture(
     check_shape(picture, factors.scene_shape, "picture")
     check_shape(capture, factors.capture_shape, "capture")
     noise, prior = torch.as_tensor(noise_std).to(capture), torch.as_tensor(prior_std).to(capture)
-    predicted = factors.gains * (factors.v_left.mT @ picture @ factors.v_right)
-    observed = factors.analyse(capture) if coefficients is None else coefficients
+    predicted = factors.gains * (factors.decompose(picture) if spectrum is None else spectrum)
+    observed = factors.analyse(capture) if spectral is None else spectral.coefficients
     whitened = (observed - predicted) / noise[..., None, None]
     if penalty is not None:
         # Of prior scenes, (1 - G) c has the variance (1 - G) sigma^2.

@@ -19,7 +19,7 @@ from ..geometry import SeparableGeometry, transfer_matrices
 from ..prediction import capture_noise_std, expected_psnr, measured_share
 from ..simulate import VirtualCamera
 from ..solvers import SeparableFactors
-from .spectrum import mean_share
+from .spectrum import mean_share, overall_share
 
 __all__ = ["PHOTONS_PER_LUX", "Exposure", "LitScene", "Plan", "plan_camera"]
 
@@ -245,7 +245,7 @@ def _predict(
         capture_snr_db=float(10 * torch.log10(energy / noise.square())),
         psnr_db=float(expected_psnr(variance)),
         std=float(variance.mean().sqrt()),
-        measured_share=float(mean_share(factors, share).mean()),
+        measured_share=float(overall_share(factors, share)),
         resolution_samples=samples,
         resolution_deg=samples
         * geometry.field_of_view_deg

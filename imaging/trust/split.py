@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from ..prediction import measured_share
-from ..shapes import ShapeError
-from .spectrum import Factors, filter_scene
+from ..shapes import ShapeError, check_floating, check_shape
+from .spectrum import Factors
 from .windows import check_window, window_mean
 
 __all__ = [
@@ -99,7 +99,12 @@ class Split:
 
 
 def split_picture(
-    picture: Tensor, factors: Factors, noise_std: float | Tensor, prior_std: float | Tensor
+    picture: Tensor,
+    factors: Factors,
+    noise_std: float | Tensor,
+    prior_std: float | Tensor,
+    *,
+    spectrum: Tensor | None = None,
 ) -> Split:
     """Split any picture by what a camera can have measured of it.
 
@@ -113,6 +118,8 @@ def split_picture(
         Noise of the capture, over 0.
     prior_std : float or Tensor, shape (...)
         Root mean square of the scene, over 0.
+    spectrum : Tensor, optional
+        ``factors.decompose(picture)``, where it is known already.
 
     Returns
     -------
@@ -131,8 +138,11 @@ def split_picture(
     Wang, Yu & Zhang, "Zero-Shot Image Restoration Using Denoising Diffusion Null-Space Model",
     ICLR, 2023, for the noiseless case.
     """
+    check_floating(picture, "picture")
+    check_shape(picture, factors.scene_shape, "picture")
     share = measured_share(factors.gains, noise_std, prior_std)
-    measured = filter_scene(factors, picture, share)
+    spectrum = factors.decompose(picture) if spectrum is None else spectrum
+    measured = factors.synthesise(share * spectrum)
     return Split(measured, picture - measured)
 
 

@@ -11,6 +11,7 @@ from .spectrum import Factors, mean_share
 from .windows import check_window, window_mean
 
 __all__ = [
+    "ErrorMaps",
     "ReconstructionVariance",
     "local_std",
     "merge_planes_variance",
@@ -44,6 +45,36 @@ class ReconstructionVariance:
     def std(self) -> Tensor:
         """Root of the total, in units of the scene."""
         return self.total.sqrt()
+
+
+@dataclass(frozen=True, eq=False)
+class ErrorMaps:
+    """What Tikhonov's reconstruction with one penalty makes of noise and scene, sample by sample.
+
+    Attributes
+    ----------
+    noise : Tensor, shape (..., height, width)
+        Variance that noise of unit variance leaves.
+    prior : Tensor, shape (..., height, width)
+        Variance that is missing of a scene of unit variance, in [0, 1].
+    """
+
+    noise: Tensor
+    prior: Tensor
+
+    @classmethod
+    def of(cls, factors: Factors, penalty: Tensor) -> "ErrorMaps":
+        """Compute the maps for penalties of shape (...), over 0; four matrix products."""
+        penalty = penalty.to(factors.gains)[..., None, None]
+        inverse = factors.gains / (factors.gains.square() + penalty)
+        lost = 1 - factors.gains * inverse
+        known = mean_share(factors, 1 - lost.square())
+        return cls(mean_share(factors, inverse.square()), (1 - known).clamp_min(0))
+
+    def variance(self, noise_std: Tensor, prior_std: Tensor) -> ReconstructionVariance:
+        """Give the error's variance at a noise and a strength of the scene, shape (...)."""
+        noise, prior = (std.square()[..., None, None] for std in (noise_std, prior_std))
+        return ReconstructionVariance(noise * self.noise, prior * self.prior)
 
 
 def reconstruction_variance(
@@ -82,21 +113,15 @@ def reconstruction_variance(
     ValueError
         A standard deviation is not positive.
     """
-    gains = factors.gains
-    noise = torch.as_tensor(noise_std).to(gains)[..., None, None]
-    prior = torch.as_tensor(prior_std).to(gains)[..., None, None]
-    if penalty is None:
-        share = measured_share(gains, noise_std, prior_std)
-        passed_noise = share * (1 - share) * prior.square()  # f^2 sigma^2, without a division
-    else:
-        # The share with unit prior and the penalty as noise variance is s^2 / (s^2 + penalty).
-        share = measured_share(gains, penalty.sqrt(), 1.0)
-        inverse = gains / (gains.square() + penalty.to(gains)[..., None, None])
-        passed_noise = (inverse * noise).square()
+    share = measured_share(factors.gains, noise_std, prior_std)
+    noise, prior = (torch.as_tensor(std).to(factors.gains) for std in (noise_std, prior_std))
+    if penalty is not None:
+        return ErrorMaps.of(factors, penalty).variance(noise, prior)
     known = mean_share(factors, 1 - (1 - share).square())
+    variance = prior.square()[..., None, None]
     return ReconstructionVariance(
-        noise=mean_share(factors, passed_noise),
-        prior=prior.square() * (1 - known).clamp_min(0),
+        noise=mean_share(factors, share * (1 - share) * variance),  # f^2 sigma^2, undivided
+        prior=variance * (1 - known).clamp_min(0),
     )
 
 

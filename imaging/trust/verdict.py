@@ -99,7 +99,8 @@ def judge_picture(
         raise ShapeError(f"capture must be of one capture, got {tuple(capture.shape)}")
     factors = camera_test.factors
     rough = estimate_noise_std(capture, valid=valid) if noise_std is None else noise_std
-    prior = estimate_prior_std(factors, capture, rough)
+    spectral = factors.spectral(capture)
+    prior = estimate_prior_std(factors, capture, rough, spectral=spectral)
     camera = camera_test(
         capture,
         prior,
@@ -107,6 +108,7 @@ def judge_picture(
         valid=valid,
         uncertainty=uncertainty,
         neighbour_correlation=neighbour_correlation,
+        spectral=spectral,
     )
     planes = camera.noise_std.numel()
     camera_verdicts = camera.verdict(significance / planes)
@@ -120,7 +122,7 @@ def judge_picture(
         seen,
         prior,
         uncertainty=uncertainty,
-        coefficients=camera.coefficients,
+        spectral=spectral,
     )
     local = window_test(fit, relative=True)
     local = local.joined() if local.energy.ndim == 3 else local

@@ -134,6 +134,25 @@ def test_defects_are_named_and_left_out(simulated, kind):
         assert broken[name] == pytest.approx(whole[name], rel=0.05)
 
 
+@pytest.mark.parametrize("penalty", ["gcv", 1e-3])
+def test_what_the_reconstruction_knew_changes_no_record(simulated, penalty):
+    pipeline = LinearPipeline(
+        Camera.load(simulated / "camera.safetensors"), LinearSettings(penalty=penalty)
+    )
+    raw = read_raw(simulated / "rec_6.png")
+    scene = pipeline(raw)
+    expected = pipeline.trust(raw, scene.planes, torch.tensor(scene.numbers["penalty"]))
+    _, batched = pipeline.batch(torch.stack([raw.roll(9, -1), raw]))
+    for known in (scene, batched):
+        found = pipeline.judge(raw, known)
+        torch.testing.assert_close(found.std, expected.std)
+        for name in ("noise_std", "misfit_std", "prior_std"):
+            assert found.record[name] == pytest.approx(expected.record[name], rel=1e-4)
+        for name in ("camera", "picture"):
+            ratios = (report.record[name]["chi_square"] for report in (found, expected))
+            assert next(ratios) == pytest.approx(next(ratios), rel=1e-3)
+
+
 def test_clean_frames_have_no_defects():
     raw = torch.arange(1, 25).reshape(4, 6)
     defects, valid = find_defects(raw, 100.0)

@@ -221,15 +221,42 @@ def test_faintest_object_is_found_in_half_of_the_cases(operator, factors, scene)
 def test_sensor_windows_find_a_stain(operator, factors, scene):
     captures = _captures(operator, scene, 30)
     camera = CameraTest(factors)
-    fit = camera(captures, 0.6, NOISE)
+    fit = camera(captures, 0.6, NOISE, keep_residual=True)
     freedom = float(fit.level.dof[0]) / captures[0].numel()
-    residual = camera.residual(captures, fit)
-    clean = check_sensor_windows(residual, fit.noise_std, window=12, freedom=freedom)
+    clean = check_sensor_windows(fit.residual, fit.noise_std, window=12, freedom=freedom)
     assert benjamini_hochberg(clean.p_value.flatten(1), 0.01)[0].any(-1).double().mean() < 0.1
     captures[:, 12:24, 24:36] += 2 * NOISE * _normal(12, 12, seed=8)
-    residual = camera.residual(captures, camera(captures, 0.6, NOISE))
+    residual = camera(captures, 0.6, NOISE, keep_residual=True).residual
     stained = check_sensor_windows(residual, fit.noise_std, window=12, freedom=freedom)
     assert (stained.energy.flatten(1).argmax(-1) == 1 * stained.energy.shape[-1] + 2).all()
+
+
+def test_what_is_known_already_changes_nothing(colour_operator):
+    factors = factorise(colour_operator)
+    scene = _normal(*colour_operator.scene_shape, seed=1)
+    capture = _captures(colour_operator, scene)[0]
+    camera, spectral = CameraTest(factors), factors.spectral(capture)
+    means = 3 + _normal(*capture.shape[:-1], 1, seed=2)  # which a mean-free camera does not see
+    for stated in (NOISE, None):
+        expected = camera(capture, 0.6, stated)
+        for taken, given in ((capture, spectral), (capture + means, None)):
+            found = camera(taken, 0.6, stated, spectral=given, keep_residual=True)
+            for name in ("noise_std", "misfit_std", "structure", "miscalibration_p_value"):
+                torch.testing.assert_close(getattr(found, name), getattr(expected, name))
+            energy = found.residual.square().sum((-2, -1)) / found.noise_std.square()
+            assert expected.residual is None
+            torch.testing.assert_close(energy / found.level.ratio, _expected_energy(found))
+    expected = check_picture(factors, scene, capture, NOISE, 0.6)
+    spectrum = factors.decompose(scene)
+    found = check_picture(factors, scene, capture, NOISE, 0.6, spectral=spectral, spectrum=spectrum)
+    torch.testing.assert_close(found.whitened, expected.whitened)
+
+
+def _expected_energy(fit):
+    """Of the residual over the noise variance, under noise alone."""
+    shape = fit.residual.shape
+    modes = fit.rejected.shape[-2] * fit.rejected.shape[-1]
+    return (shape[-2] - 1) * (shape[-1] - 1) - modes + fit.rejected.square().sum((-2, -1))
 
 
 def test_batch_equals_loop(colour_operator):
@@ -240,7 +267,10 @@ def test_batch_equals_loop(colour_operator):
     fits = CameraTest(factors)(captures, 0.6, NOISE)
     pictures = check_picture(factors, scenes, captures, NOISE, 0.6)
     local = windows(pictures, relative=True)
+    estimated = CameraTest(factors)(captures, 0.6).noise_std
     for k in range(3):
+        alone = CameraTest(factors)(captures[k], 0.6).noise_std
+        torch.testing.assert_close(alone, estimated[k])
         fit = CameraTest(factors)(captures[k], 0.6, NOISE)
         torch.testing.assert_close(fit.level.p_value, fits.level.p_value[k])
         torch.testing.assert_close(fit.structure, fits.structure[k])

@@ -15,9 +15,11 @@ from barelens.imaging.trust import (
     filter_scene,
     keep_measured,
     mean_share,
+    overall_share,
     split_picture,
     support_measured,
 )
+from barelens.imaging.trust.windows import window_mean
 
 
 def _random(shape, seed):
@@ -71,7 +73,7 @@ def test_batch_equals_loop(camera):
 
 def test_fraction_is_the_energy_in_the_spectrum(factors):
     picture = _random(factors.scene_shape, 2)
-    energy = (factors.v_left.mT @ picture @ factors.v_right).square()
+    energy = factors.decompose(picture).square()
     share = measured_share(factors.gains, 0.7, 0.5)
     expected = (share * energy).sum() / picture.square().sum()
     torch.testing.assert_close(split_picture(picture, factors, 0.7, 0.5).fraction(), expected)
@@ -86,6 +88,36 @@ def test_mean_share_is_the_diagonal_of_the_filter(camera):
         own = filter_scene(camera, point, share)[..., row, column]
         found = mean_share(camera, share).expand(camera.scene_shape)[..., row, column]
         torch.testing.assert_close(found, own)
+
+
+def test_overall_share_is_the_mean_of_its_map(camera):
+    share = measured_share(camera.gains, 0.3, 0.5)
+    expected = mean_share(camera, share).mean((-2, -1))
+    torch.testing.assert_close(overall_share(camera, share), expected)
+
+
+def test_parts_can_be_told_from_known_coefficients(camera):
+    picture = _random(camera.scene_shape, 3)
+    known = split_picture(picture, camera, 0.3, 0.5, spectrum=camera.decompose(picture))
+    expected = split_picture(picture, camera, 0.3, 0.5)
+    torch.testing.assert_close(known.measured, expected.measured)
+
+
+@given(
+    size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    half=st.integers(0, 7),
+    seed=st.integers(0, 99),
+)
+def test_window_mean_is_that_of_the_samples_inside(size, half, seed):
+    values = _random((2, *size), seed)
+    found = window_mean(values, 2 * half + 1)
+    for row in range(size[0]):
+        for column in range(size[1]):
+            rows = slice(max(row - half, 0), row + half + 1)
+            columns = slice(max(column - half, 0), column + half + 1)
+            torch.testing.assert_close(
+                found[:, row, column], values[:, rows, columns].mean((-2, -1))
+            )
 
 
 def test_share_maps_know_invented_detail_on_a_bright_background(factors):

@@ -9,6 +9,7 @@ from barelens.imaging import SeparableFactors, ShapeError, Tikhonov
 from barelens.imaging.bayer import planes_to_rgb
 from barelens.imaging.prediction import posterior_variance
 from barelens.imaging.trust import (
+    ErrorMaps,
     ReconstructionVariance,
     factorise,
     fit_conformal,
@@ -42,6 +43,16 @@ def test_the_best_penalty_is_the_default(factors):
         other = reconstruction_variance(factors, NOISE, PRIOR, penalty=factor * best)
         assert (other.total >= default.total - 1e-12).all()
         assert other.total.mean() > default.total.mean()
+
+
+def test_maps_of_one_penalty_serve_every_noise(factors):
+    penalty = torch.tensor(0.7, dtype=torch.float64)
+    maps = ErrorMaps.of(factors, penalty)
+    for noise, prior in ((0.2, 0.5), (1.5, 0.1)):
+        expected = reconstruction_variance(factors, noise, prior, penalty=penalty)
+        found = maps.variance(torch.tensor(noise).double(), torch.tensor(prior).double())
+        torch.testing.assert_close(found.noise, expected.noise)
+        torch.testing.assert_close(found.prior, expected.prior)
 
 
 @pytest.mark.parametrize("factor", [0.3, 1.0, 4.0])
