@@ -240,7 +240,12 @@ class LinearPipeline:
         """Prepare the chosen method for this camera."""
         if isinstance(self.operator, SeparableOperator) and self.method == "tikhonov":
             assert self.factors is not None
-            return _tikhonov_solver(self.operator, self.factors, self.settings.penalty)
+            return _tikhonov_solver(
+                self.operator,
+                self.factors,
+                self.settings.penalty,
+                centred=self.camera.mean_removal and not self.settings.fill_defects,
+            )
         norm = operator_norm(self.operator, device=self.device)
         return lambda capture: _described(self._iterate(capture, norm))
 
@@ -261,7 +266,7 @@ class LinearPipeline:
 
 
 def _tikhonov_solver(
-    operator: SeparableOperator, factors: SeparableFactors, penalty: float | str
+    operator: SeparableOperator, factors: SeparableFactors, penalty: float | str, *, centred: bool
 ) -> _Solve:
     if isinstance(penalty, str):
         tikhonov = Tikhonov(operator, penalty, factors=factors)  # type: ignore[arg-type]
@@ -270,7 +275,7 @@ def _tikhonov_solver(
         tikhonov = Tikhonov(operator, penalty * largest, factors=factors)
 
     def solve(capture: Tensor) -> _Solved:
-        solution = tikhonov.solve(capture)
+        solution = tikhonov.solve(capture, centred=centred)
         names = ("penalty", "relative_penalty", "residual", "noise_std", "effective_parameters")
         numbers = {name: json_numbers(getattr(solution, name)) for name in names}
         return solution.scene, numbers, solution.spectral

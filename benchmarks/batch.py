@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 import torch
-from linear import PENALTY, PLANES, separable_on
+from linear import PENALTY, PLANES, full_rank, separable_on
 from machine import describe, show, write
 
 from barelens import Pipeline, data
-from barelens.app.batch.flow import map_ahead, one_thread_each
+from barelens.app.batch.flow import map_ahead, one_thread_each, processors
 from barelens.app.pipeline import LinearSettings
 from barelens.app.pipeline_files import write_reconstruction
 from barelens.imaging import Tikhonov
@@ -107,7 +107,7 @@ def measure_rate(root: Path, captures: int, trusted: int) -> dict[str, Any]:
     return {
         "captures": captures,
         "captures_with_trust": trusted,
-        "threads": pipeline.threads,
+        "processors": processors(),
         "a_capture": rates,
         "share_of_the_bound": {
             kind: {clock: _share(rates, kind, clock) for clock in rates["bare reconstruction"]}
@@ -120,12 +120,13 @@ def measure_rate(root: Path, captures: int, trusted: int) -> dict[str, Any]:
 def measure_stages(
     root: Path, pipeline: Pipeline, folders: dict[str, Path]
 ) -> dict[str, dict[str, float]]:
-    """Seconds a capture of each stage alone, in as many threads as the batch has."""
+    """Seconds a capture of each stage alone, in as many threads as there are processors."""
     linear = pipeline.work.linear
     paths = {kind: sorted(folder.iterdir()) for kind, folder in folders.items()}
     raw = read_raw(paths["png"][0])
     levels, scene = linear.check(raw), linear(raw)
     planes, tikhonov = torch.rand(PLANES), Tikhonov(separable_on("cpu"), PENALTY)
+    whole = full_rank("cpu")
     results = root / "results"
     results.mkdir()
 
@@ -144,6 +145,7 @@ def measure_stages(
 
     stages: dict[str, tuple[Callable[[Path], object], str]] = {
         "bare reconstruction": (lambda _: tikhonov(planes), "png"),
+        "the same, all 256 modes": (lambda _: whole(planes), "png"),
         "decoding, PNG": (read_raw, "png"),
         "decoding, NPY": (read_raw, "npy"),
         "checks of the capture": (lambda _: linear.check(raw), "png"),
@@ -151,7 +153,7 @@ def measure_stages(
         "writing": (save, "png"),
     }
     rates = {}
-    with one_thread_each(), ThreadPoolExecutor(pipeline.threads) as pool:
+    with one_thread_each(), ThreadPoolExecutor(processors()) as pool:
         for name, (stage, kind) in stages.items():
             _each(pool, stage, paths[kind][:WARM])
             rates[name] = timed(

@@ -43,7 +43,7 @@ class Pipeline:
     """Reconstruct streams of captures of one camera.
 
     Threads read and decode ahead while the device computes and others write; on a processor each
-    of those that read reconstructs as well. Memory stays constant however many captures there are.
+    does all of that. Memory stays constant however many captures there are.
 
     Parameters
     ----------
@@ -67,7 +67,8 @@ class Pipeline:
         on a processor one in each thread. It halves whenever memory runs out.
     threads : int, optional
         Threads that read; by default one for each processor that this process may use. Twice as
-        many write, which is mostly waiting for the disk.
+        many write, which is mostly waiting for the disk. On a processor each reads, reconstructs
+        and writes, and there is one more by default, for those that wait.
 
     Raises
     ------
@@ -92,8 +93,7 @@ class Pipeline:
     ) -> None:
         if not isinstance(camera, Camera):
             camera = Camera.load(Path(camera))
-        self.threads = processors() if threads is None else threads
-        if self.threads < 1:
+        if threads is not None and threads < 1:
             raise ValueError(f"threads must be positive, got {threads}")
         self.work: Work
         files = {"trust": trust, "previews": previews}
@@ -109,6 +109,7 @@ class Pipeline:
         self.size = BatchSize(prod(camera.frame_shape), device, batch_size)
         # A processor gains nothing from batches, and most when each core has captures of its own.
         self._spread = batch_size is None and refiner is None and device.type == "cpu"
+        self.threads = processors() + self._spread if threads is None else threads
 
     def open(self, captures: Any, *, pattern: str | None = None) -> Source:
         """Find captures of this camera, see :func:`~barelens.app.batch.open_source`."""
@@ -196,9 +197,12 @@ class Pipeline:
 
     def outcomes(self, captures: Iterable[Capture], out: Path) -> Iterator[Outcome]:
         """Reconstruct captures, write their files, and yield how each ended."""
+        if self._spread:
+            yield from self._in_threads(captures, out)
+            return
         writers = 2 * self.threads
-        advance = self._in_threads if self._spread else self._computed
-        with thread_pool(writers, "barelens-write") as pool, closing(advance(captures)) as steps:
+        steps = self._computed(captures)
+        with thread_pool(writers, "barelens-write") as pool, closing(steps):
             yield from map_ahead(pool, lambda step: self._write(step, out), steps, 2 * writers)
 
     def _computed(self, captures: Iterable[Capture]) -> _Steps:
@@ -207,14 +211,16 @@ class Pipeline:
             ahead = self.size.value + 2 * self.threads
             yield from self._steps(map_ahead(pool, self._load, captures, ahead))
 
-    def _in_threads(self, captures: Iterable[Capture]) -> _Steps:
-        """Read and compute in the same thread, as many captures at once as there are threads."""
+    def _in_threads(self, captures: Iterable[Capture], out: Path) -> Iterator[Outcome]:
+        """Do all of a capture in one thread, as many captures at once as there are threads."""
         with one_thread_each(), thread_pool(self.threads, "barelens-compute") as pool:
-            yield from map_ahead(pool, self._step, captures, 2 * self.threads)
+            yield from map_ahead(
+                pool, lambda capture: self._whole(capture, out), captures, 2 * self.threads
+            )
 
-    def _step(self, capture: Capture) -> _Result | Outcome:
+    def _whole(self, capture: Capture, out: Path) -> Outcome:
         (step,) = self._steps([self._load(capture)])
-        return step
+        return self._write(step, out)
 
     def _steps(self, loaded: Iterable[Loaded | Outcome]) -> _Steps:
         for step in in_batches(loaded, self._compute, self.size, Outcome):

@@ -31,7 +31,7 @@ def batch(
     previews: bool = typer.Option(False, help="Write pictures for the screen too."),
     refine: str | None = typer.Option(None, help="Refine too: a refiner's folder or hub id."),
     batch_size: int | None = typer.Option(None, help="Captures at once; by free memory if unset."),
-    threads: int | None = typer.Option(None, help="Readers; one a processor if unset."),
+    threads: int | None = typer.Option(None, help="Readers; as many as processors if unset."),
     device: str = typer.Option("cpu", help="cpu, cuda, cuda:1, ..."),
     ray: str | None = typer.Option(None, help="Address of a Ray cluster; 'local' starts one."),
 ) -> None:

@@ -105,13 +105,16 @@ class SeparableFactors:
         check_shape(scene, self.scene_shape, "scene")
         return self.v_left.mT @ scene @ self.v_right
 
-    def spectral(self, capture: Tensor) -> SpectralCapture:
-        """Give captures in the singular vectors, with what of them no scene can produce."""
+    def spectral(self, capture: Tensor, *, centred: bool = False) -> SpectralCapture:
+        """Give captures in the singular vectors, with what of them no scene can produce.
+
+        ``centred`` says that their row and column means were removed before.
+        """
         coefficients = self.analyse(capture)
         return SpectralCapture(
             coefficients=coefficients,
             gains=self.gains,
-            unreachable=self.unreachable_energy(capture, coefficients),
+            unreachable=self.unreachable_energy(capture, coefficients, centred=centred),
             dof=self.capture_dof,
             shared=self._shared,
         )
@@ -120,16 +123,17 @@ class SeparableFactors:
     def _shared(self) -> Gains:
         return Gains(self.gains)
 
-    def unreachable_energy(self, capture: Tensor, coefficients: Tensor) -> Tensor:
+    def unreachable_energy(
+        self, capture: Tensor, coefficients: Tensor, *, centred: bool = False
+    ) -> Tensor:
         """Squared norm of what no scene can produce in each channel of a capture, shape (...).
 
         It holds noise and model error alone, so it measures both without a reference.
         """
-        if self.mean_free:
-            squares = MeanRemoval(self.capture_shape).forward(capture).square_()
-        else:
-            squares = capture.square()
-        return (squares.sum((-2, -1)) - coefficients.square().sum((-2, -1))).clamp_min(0)
+        if self.mean_free and not centred:
+            capture = MeanRemoval(self.capture_shape).forward(capture)
+        energy = capture.square().sum((-2, -1))
+        return (energy - coefficients.square().sum((-2, -1))).clamp_min(0)
 
 
 def _thin_svd(matrix: Tensor, mean_free: bool) -> tuple[Tensor, Tensor, Tensor]:

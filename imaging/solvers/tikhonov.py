@@ -119,9 +119,12 @@ class Tikhonov:
         inverse = self._inverse_filter(self._choose(spectral))
         return self.factors.synthesise(inverse * spectral.coefficients)
 
-    def solve(self, capture: Tensor) -> TikhonovSolution:
-        """Reconstruct captures (..., *capture_shape) and say how well they are explained."""
-        spectral = self.factors.spectral(capture)
+    def solve(self, capture: Tensor, *, centred: bool = False) -> TikhonovSolution:
+        """Reconstruct captures (..., *capture_shape) and say how well they are explained.
+
+        ``centred`` says that row and column means were removed before, which saves doing it again.
+        """
+        spectral = self.factors.spectral(capture, centred=centred)
         if self._rule is None:
             penalty = self._penalty.expand(capture.shape[:-2])
         else:

@@ -220,7 +220,8 @@ def test_memory_that_runs_out_halves_the_batch(camera, frames, monkeypatch):
 
 def test_readers_are_as_many_as_processors_may_be_used(camera, monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 2, 5}, raising=False)
-    assert Pipeline(camera, trust=False).threads == 3
+    assert Pipeline(camera, trust=False, batch_size=2).threads == 3
+    assert Pipeline(camera, trust=False).threads == 4  # one waits for the disk
     assert Pipeline(camera, trust=False, threads=2).threads == 2
 
 

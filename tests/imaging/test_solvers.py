@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from barelens.imaging import (
     ConvolutionOperator,
+    MeanRemoval,
     SeparableFactors,
     SeparableOperator,
     ShapeError,
@@ -145,6 +146,8 @@ def test_a_captures_coefficients_can_be_used_again():
     spectral = Tikhonov(operator, 0.3, factors=factors).solve(captures).spectral
     torch.testing.assert_close(spectral.coefficients, factors.analyse(captures))
     one = factors.spectral(captures[1])
+    removed = MeanRemoval(operator.capture_shape).forward(captures[1])
+    torch.testing.assert_close(factors.spectral(removed, centred=True).unreachable, one.unreachable)
     torch.testing.assert_close(spectral.item(1).coefficients, one.coefficients)
     torch.testing.assert_close(spectral.item(1).unreachable, one.unreachable)
     scene = _random(6, *operator.scene_shape)  # of as many samples as there are modes
