@@ -50,15 +50,20 @@ def find_defects(raw: Tensor, white_level: float) -> tuple[Defects, Tensor]:
     # As an array, because torch cannot compare its unsigned 16-bit integers.
     counts = (raw.double() if raw.is_floating_point() else raw).cpu().numpy()
     flat = counts.reshape(-1, *counts.shape[-2:])
-    saturated = counts >= white_level
-    rows = (flat.max(-1) == flat.min(-1)).any(0)
+    highest = flat.max(-1)
+    rows = (highest == flat.min(-1)).any(0)
     columns = (flat.max(-2) == flat.min(-2)).any(0)
+    valid = np.broadcast_to(~(rows[:, None] | columns), counts.shape)
+    saturated = 0
+    if highest.max() >= white_level:  # of most frames no pixel is
+        below = counts < white_level
+        valid, saturated = valid & below, int(np.count_nonzero(~below))
     defects = Defects(
-        saturated_pixels=int(np.count_nonzero(saturated)),
+        saturated_pixels=saturated,
         missing_rows=rows.nonzero()[0].tolist(),
         missing_columns=columns.nonzero()[0].tolist(),
     )
-    return defects, torch.from_numpy(~saturated & ~rows[:, None] & ~columns)
+    return defects, torch.from_numpy(valid.copy())
 
 
 def usable_samples(camera: Camera, valid: Tensor) -> Tensor:

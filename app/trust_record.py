@@ -208,6 +208,7 @@ class Trust:
             neighbour_correlation=known,
             least_noise=least,
             spectral=spectral,
+            centred=self._camera.mean_removal and valid is None,
             keep_residual=True,
         )
         picture = check_picture(

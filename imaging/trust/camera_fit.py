@@ -127,6 +127,7 @@ class CameraTest:
         neighbour_correlation: float = 0.0,
         least_noise: float = 0.0,
         spectral: SpectralCapture | None = None,
+        centred: bool = False,
         keep_residual: bool = False,
     ) -> CameraFit:
         """Test captures.
@@ -150,6 +151,8 @@ class CameraTest:
             What an estimate of the noise is raised to, such as that of rounding.
         spectral : SpectralCapture, optional
             ``factors.spectral(capture)``, where it is known already.
+        centred : bool, optional
+            Whether a mean-free camera's captures have lost their row and column means already.
         keep_residual : bool, optional
             Whether to give the residual as well, which costs as much as a reconstruction.
 
@@ -166,8 +169,9 @@ class CameraTest:
         factors = self.factors
         check_shape(capture, factors.capture_shape, "capture")
         prior = torch.as_tensor(prior_std).to(capture).expand(capture.shape[:-2])
-        spectral = factors.spectral(capture) if spectral is None else spectral
-        strips = self._strips.of(capture)
+        if spectral is None:
+            spectral = factors.spectral(capture, centred=centred)
+        strips = self._strips.of(capture, centred=centred)
         if noise_std is None:
             noise = self._noise_std(strips, spectral, prior, neighbour_correlation, least_noise)
         else:
@@ -175,7 +179,9 @@ class CameraTest:
         rejected = self._rejected(noise, prior)
         explained, residual = (1 - rejected) * spectral.coefficients, None
         if keep_residual or valid is not None:
-            residual = self._residual(capture, explained)
+            residual = capture - factors.u_left @ explained @ factors.u_right.mT
+            if factors.mean_free and not centred:
+                residual = MeanRemoval.within(residual)
             left = self._strips.cut(residual)
         else:
             left = self._strips.left(strips, explained)
@@ -206,11 +212,6 @@ class CameraTest:
             rejected=rejected,
             residual=residual if keep_residual else None,
         )
-
-    def _residual(self, capture: Tensor, explained: Tensor) -> Tensor:
-        factors = self.factors
-        left = capture - factors.u_left @ explained @ factors.u_right.mT
-        return MeanRemoval.within(left) if factors.mean_free else left
 
     def _rejected(self, noise: Tensor, prior: Tensor) -> Tensor:
         """Share of each coefficient that the fit with a wide prior leaves."""

@@ -258,9 +258,9 @@ def check_sensor_windows(
         One test a window.
     """
     window = min(window, *residual.shape[-2:])
-    flat = residual.reshape(-1, 1, *residual.shape[-2:]).square()
-    energy = torch.nn.functional.avg_pool2d(flat, window) * window**2
-    energy = energy.reshape(*residual.shape[:-2], *energy.shape[-2:])
-    energy = energy / noise_std.square()[..., None, None]
+    down, right = (size // window for size in residual.shape[-2:])
+    whole = residual[..., : down * window, : right * window].square()
+    blocks = whole.reshape(*whole.shape[:-2], down, window, right, window)
+    energy = blocks.sum(-1).sum(-2) / noise_std.square()[..., None, None]
     dof = torch.full_like(energy, freedom * window**2)
     return LocalTest(energy, dof, dof / freedom, (window, window), (window, window))

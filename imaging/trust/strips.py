@@ -30,10 +30,13 @@ class Strips:
         self._step = max(12, min(18, width // 26))
         self.count = len(range(0, width - 2, self._step))
 
-    def of(self, capture: Tensor) -> Tensor:
-        """Cut strips out of captures (..., *capture_shape), without their means if those count."""
+    def of(self, capture: Tensor, *, centred: bool = False) -> Tensor:
+        """Cut strips out of captures (..., *capture_shape), without means of a mean-free camera.
+
+        ``centred`` says that captures have none.
+        """
         strips = self.cut(capture)
-        if self._factors.mean_free:
+        if self._factors.mean_free and not centred:
             strips.sub_(capture.mean(-1, keepdim=True))
             strips.sub_(strips.mean(-2, keepdim=True))
         return strips

@@ -4,7 +4,7 @@ import pytest
 import torch
 from scipy.stats import kstest
 
-from barelens.imaging import SeparableOperator, ShapeError, Tikhonov
+from barelens.imaging import MeanRemoval, SeparableOperator, ShapeError, Tikhonov
 from barelens.imaging.trust import (
     CameraTest,
     WindowTest,
@@ -237,10 +237,15 @@ def test_what_is_known_already_changes_nothing(colour_operator):
     capture = _captures(colour_operator, scene)[0]
     camera, spectral = CameraTest(factors), factors.spectral(capture)
     means = 3 + _normal(*capture.shape[:-1], 1, seed=2)  # which a mean-free camera does not see
+    bare = MeanRemoval(capture.shape).forward(capture)
     for stated in (NOISE, None):
         expected = camera(capture, 0.6, stated)
-        for taken, given in ((capture, spectral), (capture + means, None)):
-            found = camera(taken, 0.6, stated, spectral=given, keep_residual=True)
+        for taken, known in (
+            (capture, {"spectral": spectral}),
+            (capture + means, {}),
+            (bare, {"centred": True}),
+        ):
+            found = camera(taken, 0.6, stated, **known, keep_residual=True)
             for name in ("noise_std", "misfit_std", "structure", "miscalibration_p_value"):
                 torch.testing.assert_close(getattr(found, name), getattr(expected, name))
             energy = found.residual.square().sum((-2, -1)) / found.noise_std.square()
