@@ -85,9 +85,9 @@ def main() -> None:
         started = time.perf_counter()
         camera, report = fit_camera(CaptureFolder(folder, frame), frame, name="virtual")
         seconds = time.perf_counter() - started
+        memory_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
         lossy = LossyFolder(folder, frame)
         from_fewer, _ = fit_camera(lossy, frame, name="virtual", rotation_deg=camera.rotation_deg)
-    memory_gib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
     fitted, fewer, true = (
         camera.operator(),
         from_fewer.operator(),
