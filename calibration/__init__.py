@@ -1,9 +1,10 @@
 """Calibration: what a camera does to light, measured and kept in one record."""
 
 from .blind import BlindReport, recalibrate
-from .camera import CalibrationError, Camera, Crop
+from .camera import Camera, Crop
 from .capture import VirtualBench, capture_patterns
 from .drift import DriftReport, check_camera
+from .errors import CalibrationError
 from .folder import CaptureFolder, FrameFormat
 from .importers import import_flatcam, import_psf
 from .motion import Drift, correct_camera

@@ -6,8 +6,9 @@ from statistics import median
 
 from torch import Tensor
 
-from .camera import CalibrationError, Camera
+from .camera import Camera
 from .drift import check_camera, whitened_residual
+from .errors import CalibrationError
 from .motion import Drift, correct_camera
 
 __all__ = ["BlindReport", "recalibrate"]

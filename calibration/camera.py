@@ -12,14 +12,12 @@ from torch import Tensor
 
 from ..imaging import ConvolutionOperator, LinearOperator, MeanRemoval, SeparableOperator
 from ..imaging.bayer import BayerOrder, planes_to_rgb, split_bayer
-from ..imaging.files import atomic_path
 from ..imaging.rotation import rotate
 from ..imaging.shapes import ShapeError
+from .errors import CalibrationError
+from .record_file import read_record, write_record
 
-__all__ = ["FORMAT", "FORMAT_VERSION", "CalibrationError", "Camera", "Crop"]
-
-FORMAT = "barelens.camera"
-FORMAT_VERSION = 1
+__all__ = ["Camera", "Crop"]
 
 _TENSORS = (
     "phi_left",
@@ -29,10 +27,6 @@ _TENSORS = (
     "phi_left_std",
     "phi_right_std",
 )
-
-
-class CalibrationError(ValueError):
-    """A camera record or a calibration set cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -274,17 +268,7 @@ class Camera:
         CalibrationError
             Geometry, residuals or provenance hold what JSON cannot.
         """
-        from safetensors.torch import save
-
-        try:
-            settings = json.dumps(self._settings(), allow_nan=False)
-        except (TypeError, ValueError) as error:
-            raise CalibrationError(f"the record holds what JSON cannot: {error}") from None
-        tensors = {name: tensor.cpu().contiguous() for name, tensor in self._tensors().items()}
-        metadata = {"format": FORMAT, "format_version": str(FORMAT_VERSION), "settings": settings}
-        content = save(tensors, metadata)
-        with atomic_path(path) as temporary:
-            temporary.write_bytes(content)
+        write_record(Path(path), self._settings(), self._tensors())
 
     @classmethod
     def load(cls, path: str | Path) -> "Camera":
@@ -298,17 +282,9 @@ class Camera:
             The file is no camera record, is damaged, or is of a newer format.
         """
         path = Path(path)
-        tensors, metadata = _read(path)
-        if metadata.get("format") != FORMAT:
-            raise CalibrationError(f"{path} is a safetensors file but not a camera record")
-        version = metadata.get("format_version", "")
-        if not version.isdigit() or int(version) > FORMAT_VERSION:
-            raise CalibrationError(
-                f"{path} has format version {version}; this release reads up to "
-                f"{FORMAT_VERSION}. Upgrade barelens to open it."
-            )
+        settings, tensors = read_record(path)
         try:
-            settings: dict[str, Any] = json.loads(metadata["settings"]) | tensors
+            settings |= tensors
             settings["frame_shape"] = tuple(settings["frame_shape"])
             settings["crop"] = settings["crop"] and Crop(**settings["crop"])
             return cls(**settings)
@@ -316,17 +292,3 @@ class Camera:
             raise CalibrationError(f"{path}: {error}") from None
         except (KeyError, TypeError, ValueError) as error:
             raise CalibrationError(f"{path} is a damaged camera record: {error}") from None
-
-
-def _read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Read the tensors and the metadata of a safetensors file."""
-    from safetensors import SafetensorError, safe_open
-
-    if not path.is_file():
-        raise FileNotFoundError(f"no camera record at {path}")
-    try:
-        with safe_open(path, framework="pt") as file:
-            tensors = {name: file.get_tensor(name) for name in file.keys()}
-            return tensors, dict(file.metadata() or {})
-    except SafetensorError as error:
-        raise CalibrationError(f"{path} is no camera record: {error}") from None

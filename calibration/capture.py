@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ..imaging import VirtualCamera
 from ..imaging.files import write_json, write_raw_png16
-from .camera import CalibrationError
+from .errors import CalibrationError
 from .patterns import MANIFEST, PatternSet, manifest, read_manifest
 
 __all__ = [

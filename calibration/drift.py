@@ -14,7 +14,8 @@ from torch import Tensor
 
 from ..imaging import MeanRemoval, SeparableOperator
 from ..imaging.solvers import SeparableFactors
-from .camera import CalibrationError, Camera
+from .camera import Camera
+from .errors import CalibrationError
 from .evidence import choose_prior, doubt, side_modes
 from .motion import Drift, correct_camera, move_planes, moved_rows
 from .range_test import RangeTest, estimate_noise_std

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from ..imaging import MeanRemoval
-from .camera import CalibrationError
+from .errors import CalibrationError
 from .inversion import best_matrix
 from .patterns import PatternSet
 from .structure import Structure

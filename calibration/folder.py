@@ -10,7 +10,7 @@ from torch import Tensor
 from ..imaging.bayer import BayerOrder, split_bayer
 from ..imaging.capture_checks import CaptureError, check_capture
 from ..imaging.files import FileError, read_raw
-from .camera import CalibrationError
+from .errors import CalibrationError
 from .patterns import MANIFEST, PatternSet, read_manifest
 
 __all__ = ["CaptureFolder", "CaptureSource", "FrameFormat"]

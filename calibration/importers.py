@@ -9,7 +9,8 @@ from torch import Tensor
 
 from ..imaging.bayer import BayerOrder
 from ..imaging.files import read_raw
-from .camera import CalibrationError, Camera, Crop
+from .camera import Camera, Crop
+from .errors import CalibrationError
 
 __all__ = ["import_flatcam", "import_psf"]
 

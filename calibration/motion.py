@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from .camera import CalibrationError, Camera, Crop
+from .camera import Camera, Crop
+from .errors import CalibrationError
 
 __all__ = ["Drift", "correct_camera", "move_planes", "moved_rows"]
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..imaging.files import write_json, write_png
-from .camera import CalibrationError
+from .errors import CalibrationError
 
 __all__ = ["MANIFEST", "Pattern", "PatternSet", "hadamard", "read_manifest", "write_patterns"]
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from .alternating import Evidence, ProfileFit, fit_profiles
-from .camera import CalibrationError
+from .errors import CalibrationError
 from .shadow import ShadowBasis
 
 __all__ = ["Placement", "find_placement", "first_profile"]

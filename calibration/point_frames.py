@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from ..imaging.capture_checks import CaptureError, check_capture
-from .camera import CalibrationError
+from .errors import CalibrationError
 from .folder import FrameFormat
 from .spread import darkest_corner
 

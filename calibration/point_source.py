@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .camera import CalibrationError, Camera, Crop
+from .camera import Camera, Crop
+from .errors import CalibrationError
 from .folder import FrameFormat
 from .point_frames import background_light, usable_frames
 from .spread import (

@@ -13,7 +13,8 @@ from ..imaging.bayer import plane_offsets, rgb_to_planes
 from ..imaging.metrics import correlation
 from ..imaging.rotation import rotate
 from .alternating import Evidence, ProfileFit, fit_gains, fit_profiles, profile_spread
-from .camera import CalibrationError, Camera, Crop
+from .camera import Camera, Crop
+from .errors import CalibrationError
 from .folder import FrameFormat
 from .motion import Drift, move_planes
 from .placing import Placement, find_placement, first_profile

@@ -10,7 +10,8 @@ from torch import Tensor
 
 from ..imaging import MeanRemoval
 from ..imaging.rotation import rotate
-from .camera import CalibrationError, Camera, Crop
+from .camera import Camera, Crop
+from .errors import CalibrationError
 from .fit import SideFit, combine, fit_side
 from .folder import CaptureSource, FrameFormat
 
