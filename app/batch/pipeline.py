@@ -58,8 +58,8 @@ class Pipeline:
     refiner_settings : RefinerSettings, optional
         How to refine; what the model recommends by default.
     trust : bool, optional
-        Whether each record says how far its scene can be trusted, which takes several times as
-        long as reconstructing it.
+        Whether each record says how far its scene can be trusted, which takes two to three
+        times as long as reconstructing it.
     previews : bool, optional
         Whether each scene gets a picture for the screen, NAME.linear.png, too.
     batch_size : int, optional
