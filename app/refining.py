@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from ..calibration import Camera
-from ..imaging import SeparableFactors, SeparableOperator
 from ..imaging.display import to_display
 from ..imaging.refine import (
     Control,
@@ -108,13 +107,13 @@ class RefiningPipeline:
         self.prompt_keeps_measured = prompt_keeps_measured
         self.wrong_prompt = wrong_prompt
         self.linear = LinearPipeline(camera, linear_settings, device=refiner.sample.device)
-        operator = self.linear.operator
-        if not isinstance(operator, SeparableOperator) or self.linear.method != "tikhonov":
+        factors = self.linear.factors
+        if factors is None or self.linear.method != "tikhonov":
             raise ValueError(
                 "refining needs Tikhonov's reconstruction of a separable camera, got "
                 f"{self.linear.method} for {camera.name!r}, a {camera.kind} camera"
             )
-        self._factors = SeparableFactors.of(operator)
+        self._factors = factors
         self._second_controlnet = None
         if annotator is not None:
             self._second_controlnet = load_controlnet(
