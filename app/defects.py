@@ -29,6 +29,11 @@ class Defects:
     missing_rows: list[int]
     missing_columns: list[int]
 
+    @property
+    def any(self) -> bool:
+        """Whether there are some."""
+        return bool(self.saturated_pixels or self.missing_rows or self.missing_columns)
+
 
 def find_defects(raw: Tensor, white_level: float) -> tuple[Defects, Tensor]:
     """Find saturated pixels and missing rows and columns of a raw frame.
@@ -66,26 +71,30 @@ def find_defects(raw: Tensor, white_level: float) -> tuple[Defects, Tensor]:
     return defects, torch.from_numpy(valid.copy())
 
 
-def usable_samples(camera: Camera, valid: Tensor) -> Tensor:
+def usable_samples(camera: Camera, raw: Tensor) -> tuple[Defects, Tensor | None]:
     """Find the samples of a prepared capture that no defect has touched.
 
     Parameters
     ----------
     camera : Camera
         The camera.
-    valid : Tensor of bool, shape frame_shape
-        False at every defect of a raw frame.
+    raw : Tensor, shape frame_shape
+        The raw frame.
 
     Returns
     -------
-    Tensor of bool, broadcastable to the prepared capture
-        False where turning, cropping or averaging has mixed a defect in.
+    defects : Defects
+        Those of the frame.
+    usable : Tensor of bool or None, shape of the prepared capture
+        False where turning, cropping or averaging has mixed a defect in; None if that is nowhere.
     """
-    if bool(valid.all()):
-        return torch.ones(1, 1, 1, dtype=torch.bool)
+    defects, valid = find_defects(raw, camera.white_level)
+    if not defects.any:
+        return defects, None
     bare = replace(camera, mean_removal=False, black_level=0.0, white_level=1.0)
     outside = bare.prepare(torch.ones(valid.shape, dtype=torch.float64))
-    return bare.prepare(valid.double()) > outside - 1e-6
+    usable = bare.prepare(valid.double()) > outside - 1e-6
+    return defects, None if bool(usable.all()) else usable
 
 
 def predict_defects(
@@ -111,9 +120,10 @@ def predict_defects(
     share : float
         How much of it was put in, in [0, 1].
     """
-    usable = usable_samples(camera, find_defects(raw, camera.white_level)[1]).to(capture.device)
-    if bool(usable.all()):
+    _, usable = usable_samples(camera, raw)
+    if usable is None:
         return capture, 0.0
+    usable = usable.to(capture.device)
     noise = estimate_noise_std(capture, valid=usable)
     filled = torch.where(usable, capture, 0.0)
     for _ in range(2):  # the strength of the scene is not known before the gaps are closed

@@ -24,8 +24,9 @@ from ..imaging.trust import (
     split_colours,
 )
 from .json_numbers import json_numbers
-from .trust_record import NOISE_UNCERTAINTY, SHARE_WINDOW, SIGNIFICANCE, Trust
-from .trust_summary import coarse_map, interval_entry, std_summary
+from .trust_evidence import NOISE_UNCERTAINTY, SIGNIFICANCE
+from .trust_record import SHARE_WINDOW, Trust
+from .trust_summary import coarse_map, interval_entry, level_entry, std_summary
 
 __all__ = ["RefinedReport", "RefinedTrust"]
 
@@ -140,11 +141,7 @@ class RefinedTrust:
             "verdict": verdict,
             "camera_verdict": camera_verdict,
             "measured": {"of_picture": json_numbers(split.fraction())},
-            "picture": {
-                "chi_square": json_numbers(fit.level.ratio),
-                "dof": json_numbers(fit.level.dof),
-                "p_value": json_numbers(fit.level.p_value),
-            },
+            "picture": level_entry(fit.level),
             "windows": {"tested": found.numel(), "standing_out": int(found.sum())},
             "std": {"samples": 1 if samples is None else len(samples), **std_summary(std)},
             **interval,

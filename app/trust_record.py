@@ -16,9 +16,6 @@ from ..imaging.trust import (
     ErrorMaps,
     LocalTest,
     ReconstructionVariance,
-    benjamini_hochberg,
-    check_picture,
-    check_sensor_windows,
     estimate_noise_std,
     factorise,
     fill_missing,
@@ -28,15 +25,14 @@ from ..imaging.trust import (
     reconstruction_variance,
     split_picture,
 )
-from .defects import Defects, find_defects, usable_samples
+from .defects import Defects, usable_samples
 from .json_numbers import json_numbers
+from .trust_evidence import Evidence, plain_evidence, separable_evidence
 from .trust_summary import coarse_map, interval_entry, std_summary
 
 __all__ = ["Trust", "TrustReport"]
 
 _TURNED = 0.25  # correlation of neighbours' noise behind bilinear turning, mean over a frame
-NOISE_UNCERTAINTY = 0.02  # of the noise variance, which is estimated from the capture itself
-SIGNIFICANCE = 1e-3
 SHARE_WINDOW = 17  # of maps of what was measured, in scene samples
 
 
@@ -128,17 +124,17 @@ class Trust:
         """
         like = self._factors.gains
         planes = planes.to(like)
-        spectrum = self._factors.decompose(planes)
-        capture, usable, defects = self._prepare(raw, capture)
-        evidence, sensor, noise, prior = self._evidence(
-            capture, usable, planes, spectrum, self._rounding(raw), spectral
-        )
+        spectrum = self._spectrum(planes, penalty, spectral)
+        capture, valid, defects = self._prepare(raw, capture)
+        evidence = self._evidence(capture, valid, planes, spectrum, self._rounding(raw), spectral)
+        noise, prior = evidence.noise, evidence.prior
         split = split_picture(planes, self._factors, noise, prior, spectrum=spectrum)
         variance = self._variance(noise, prior, penalty)
         std = local_std(self.merged(variance, planes), self._camera.to_rgb(planes))
         half_width, interval = interval_entry(self._intervals, std)
         floor = variance.noise.mean((-2, -1)).sqrt()
         share = split.share_map(SHARE_WINDOW, of="contrast", floor=floor).nanmean(-3)
+        unusable = 0.0 if valid is None else float((~valid).double().mean())
         record = {
             "prior_std": json_numbers(prior),
             "measured": {
@@ -151,28 +147,38 @@ class Trust:
                 **std_summary(std),
             },
             **interval,
-            **evidence,
-            "defects": {**asdict(defects), "unusable_share": float((~usable).double().mean())},
+            **evidence.record,
+            "defects": {**asdict(defects), "unusable_share": unusable},
             "maps": {"measured_share": coarse_map(share), "std": coarse_map(std.mean(0))},
         }
-        return TrustReport(record, share, std.mean(0), sensor, half_width)
+        return TrustReport(record, share, std.mean(0), evidence.sensor, half_width)
 
     def filled(self, raw: Tensor, noise: Tensor, prior: Tensor) -> Tensor:
         """Prepare a raw frame of a separable camera, its defects filled as its scene predicts."""
-        capture, usable, _ = self._prepare(raw)
-        if bool(usable.all()) or not isinstance(self._factors, SeparableFactors):
+        capture, valid, _ = self._prepare(raw)
+        if valid is None or not isinstance(self._factors, SeparableFactors):
             return capture
-        return fill_missing(self._factors, capture, usable, noise, prior)
+        return fill_missing(self._factors, capture, valid, noise, prior)
 
     def _prepare(
         self, raw: Tensor, capture: Tensor | None = None
-    ) -> tuple[Tensor, Tensor, Defects]:
+    ) -> tuple[Tensor, Tensor | None, Defects]:
         """Prepare a raw frame: its planes, which of their samples are usable, and its defects."""
-        defects, valid = find_defects(raw, self._camera.white_level)
+        defects, valid = usable_samples(self._camera, raw)
         like = self._factors.gains
         if capture is None:
             capture = self._camera.prepare(raw, dtype=like.dtype)
-        return capture.to(like), usable_samples(self._camera, valid).to(like.device), defects
+        return capture.to(like), None if valid is None else valid.to(like.device), defects
+
+    def _spectrum(
+        self, planes: Tensor, penalty: Tensor | None, spectral: SpectralCapture | None
+    ) -> Tensor:
+        """Give the picture's coefficients; of Tikhonov's they follow from the capture's."""
+        if penalty is None or spectral is None:
+            return self._factors.decompose(planes)
+        gains = self._factors.gains
+        inverse = gains / (gains.square() + penalty.to(gains)[..., None, None])
+        return inverse * spectral.coefficients
 
     def _rounding(self, raw: Tensor) -> float:
         """Noise of rounding to counts in captured light, below which no estimate can be right."""
@@ -182,82 +188,27 @@ class Trust:
     def _evidence(
         self,
         capture: Tensor,
-        usable: Tensor,
+        valid: Tensor | None,
         planes: Tensor,
         spectrum: Tensor,
         least: float,
         spectral: SpectralCapture | None,
-    ) -> tuple[dict[str, Any], LocalTest, Tensor, Tensor]:
-        """Test capture and reconstruction; give the noise to go by and the scene's strength."""
-        valid = None if bool(usable.all()) else usable
+    ) -> Evidence:
         known = _TURNED if self._camera.rotation_deg else 0.0
-        if self._camera_test is None or valid is not None:
-            noise = estimate_noise_std(capture, valid=valid, neighbour_correlation=known)
-            noise = noise.clamp_min(least)
         if self._camera_test is None:
-            return self._plain_evidence(capture, planes, noise)
-        factors = self._camera_test.factors
-        prior = _strength(planes)
-        if valid is not None:
-            capture, spectral = fill_missing(factors, capture, usable, noise, prior), None
-        fit = self._camera_test(
+            noise = estimate_noise_std(capture, valid=valid, neighbour_correlation=known)
+            return plain_evidence(self._operator, capture, planes, noise.clamp_min(least))
+        return separable_evidence(
+            self._camera_test,
             capture,
-            prior,
+            planes,
+            spectrum,
             valid=valid,
-            uncertainty=NOISE_UNCERTAINTY,
+            spectral=spectral,
+            centred=self._camera.mean_removal,
             neighbour_correlation=known,
             least_noise=least,
-            spectral=spectral,
-            centred=self._camera.mean_removal and valid is None,
-            keep_residual=True,
         )
-        picture = check_picture(
-            factors,
-            planes,
-            capture,
-            fit.misfit_std,
-            prior,
-            spectral=fit.spectral,
-            spectrum=spectrum,
-        )
-        assert fit.residual is not None
-        windows = check_sensor_windows(fit.residual, fit.misfit_std)
-        found, _ = benjamini_hochberg(windows.p_value.flatten(), SIGNIFICANCE)
-        record = {
-            "noise_std": json_numbers(fit.noise_std),
-            "misfit_std": json_numbers(fit.misfit_std),
-            "camera": {
-                "verdict": fit.verdict(SIGNIFICANCE / len(planes)),
-                "chi_square": json_numbers(fit.level.ratio),
-                "dof": json_numbers(fit.level.dof),
-                "p_value": json_numbers(fit.level.p_value),
-                "miscalibration_p_value": json_numbers(fit.miscalibration_p_value),
-            },
-            "picture": {
-                "chi_square": json_numbers(picture.level.ratio),
-                "dof": json_numbers(picture.level.dof),
-                "p_value": json_numbers(picture.level.p_value),
-            },
-            "sensor_windows": {"tested": found.numel(), "standing_out": int(found.sum())},
-        }
-        return record, windows, fit.misfit_std, prior
-
-    def _plain_evidence(
-        self, capture: Tensor, planes: Tensor, noise: Tensor
-    ) -> tuple[dict[str, Any], LocalTest, Tensor, Tensor]:
-        """Compare a capture with its prediction, where a camera's range is not to be had."""
-        residual = capture - self._operator.forward(planes)
-        misfit = residual.square().mean((-2, -1)).sqrt()
-        windows = check_sensor_windows(residual, misfit)
-        record = {
-            "noise_std": json_numbers(noise),
-            "misfit_std": json_numbers(misfit),
-            "camera": None,
-            "picture": {"chi_square": json_numbers((misfit / noise).square())},
-            "reason": "a shift-invariant camera's range is not known in closed form: no p-value",
-        }
-        prior = _strength(planes)
-        return record, windows, torch.maximum(noise, misfit), prior
 
     def _resolved(self, noise: Tensor, prior: Tensor) -> Tensor:
         return overall_share(self._factors, measured_share(self._factors.gains, noise, prior))
@@ -289,8 +240,3 @@ class Trust:
             torch.einsum("ij,jhw->ihw", squares, merged.noise),
             torch.einsum("ij,jhw->ihw", squares, merged.prior),
         )
-
-
-def _strength(planes: Tensor) -> Tensor:
-    """Root mean square of each plane; of a black one next to nothing."""
-    return planes.square().mean((-2, -1)).sqrt().clamp_min(torch.finfo(planes.dtype).tiny)

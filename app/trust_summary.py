@@ -7,12 +7,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..imaging.trust import Conformal
+from ..imaging.trust import ChiSquare, Conformal
 from .json_numbers import json_numbers
 
-__all__ = ["coarse_map", "interval_entry", "std_summary"]
+__all__ = ["coarse_map", "interval_entry", "level_entry", "std_summary"]
 
 _MAP_SIZE = 16
+
+
+def level_entry(level: ChiSquare) -> dict[str, Any]:
+    """Give a record's entry of a chi-square test."""
+    return {
+        "chi_square": json_numbers(level.ratio),
+        "dof": json_numbers(level.dof),
+        "p_value": json_numbers(level.p_value),
+    }
 
 
 def std_summary(std: Tensor) -> dict[str, Any]:
