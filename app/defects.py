@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from ..calibration import Camera
+from ..imaging import MeanRemoval
 from ..imaging.solvers import SeparableFactors
 from ..imaging.trust import estimate_noise_std, estimate_prior_std, fill_missing
 
@@ -116,7 +117,8 @@ def predict_defects(
     Returns
     -------
     capture : Tensor
-        The capture; samples without a defect are as they were.
+        The capture, prepared as before; samples without a defect are as they were but for the
+        means of rows and columns.
     share : float
         How much of it was put in, in [0, 1].
     """
@@ -129,4 +131,6 @@ def predict_defects(
     for _ in range(2):  # the strength of the scene is not known before the gaps are closed
         prior = estimate_prior_std(factors, filled, noise)
         filled = fill_missing(factors, capture, usable, noise, prior)
+    if camera.mean_removal:
+        MeanRemoval.within(filled)  # what was filled in has means of its own
     return filled, float((~usable).double().mean())

@@ -244,7 +244,7 @@ class LinearPipeline:
                 self.operator,
                 self.factors,
                 self.settings.penalty,
-                centred=self.camera.mean_removal and not self.settings.fill_defects,
+                centred=self.camera.mean_removal,
             )
         norm = operator_norm(self.operator, device=self.device)
         return lambda capture: _described(self._iterate(capture, norm))

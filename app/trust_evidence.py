@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..imaging import LinearOperator
+from ..imaging import LinearOperator, MeanRemoval
 from ..imaging.solvers import SpectralCapture
 from ..imaging.trust import (
     CameraTest,
@@ -82,8 +82,9 @@ def separable_evidence(
         rough = estimate_noise_std(
             capture, valid=valid, neighbour_correlation=neighbour_correlation
         ).clamp_min(least_noise)
-        capture = fill_missing(test.factors, capture, valid, rough, prior)
-        spectral, centred = None, False
+        capture, spectral = fill_missing(test.factors, capture, valid, rough, prior), None
+        if centred:
+            MeanRemoval.within(capture)  # what was filled in has means of its own
     fit = test(
         capture,
         prior,
