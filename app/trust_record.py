@@ -9,7 +9,7 @@ from torch import Tensor
 from ..calibration import Camera
 from ..imaging import LinearOperator
 from ..imaging.prediction import measured_share
-from ..imaging.solvers import SeparableFactors, SpectralCapture
+from ..imaging.solvers import SeparableFactors, SpectralCapture, inverse_filter
 from ..imaging.trust import (
     CameraTest,
     Conformal,
@@ -88,7 +88,7 @@ class Trust:
         self._operator = operator
         self._intervals = intervals
         self._factors = factorise(operator) if factors is None else factors
-        self._maps: tuple[Tensor | None, ErrorMaps | None] = None, None
+        self._last_maps: tuple[Tensor, ErrorMaps] | None = None
         self._camera_test = None
         if isinstance(self._factors, SeparableFactors):
             self._camera_test = CameraTest(self._factors)
@@ -177,8 +177,7 @@ class Trust:
         if penalty is None or spectral is None:
             return self._factors.decompose(planes)
         gains = self._factors.gains
-        inverse = gains / (gains.square() + penalty.to(gains)[..., None, None])
-        return inverse * spectral.coefficients
+        return inverse_filter(gains, penalty.to(gains)) * spectral.coefficients
 
     def _rounding(self, raw: Tensor) -> float:
         """Noise of rounding to counts in captured light, below which no estimate can be right."""
@@ -219,11 +218,10 @@ class Trust:
         """Give the error's variance; captures of one penalty after the other share its maps."""
         if penalty is None:
             return reconstruction_variance(self._factors, noise, prior)
-        last, maps = self._maps
-        if last is None or maps is None or not torch.equal(last, penalty):
-            maps = ErrorMaps.of(self._factors, penalty)
-            self._maps = penalty, maps
-        return maps.variance(noise, prior)
+        last = self._last_maps  # read once, since batches judge in several threads
+        if last is None or not torch.equal(last[0], penalty):
+            last = self._last_maps = penalty, ErrorMaps.of(self._factors, penalty)
+        return last[1].variance(noise, prior)
 
     def merged(self, variance: ReconstructionVariance, planes: Tensor) -> ReconstructionVariance:
         """Give the variance of planes once their colours are merged, as the camera merges them."""

@@ -67,7 +67,7 @@ class LinearWork:
     linear : LinearPipeline
         The camera and how to reconstruct.
     trust : bool, optional
-        Whether records say how far scenes can be trusted, which takes nearly as long as the rest.
+        Whether records say how far scenes can be trusted, which takes as long as the rest.
     previews : bool, optional
         Whether scenes get pictures for the screen.
     """

@@ -5,7 +5,7 @@ from .admm_separable import noise_weight
 from .conjugate_gradient import conjugate_gradient
 from .factors import SeparableFactors
 from .fista import ProximalMap, fista, nonnegative_prox, tv_regulariser
-from .penalty import PenaltyRule, SpectralCapture, choose_penalty
+from .penalty import PenaltyRule, SpectralCapture, choose_penalty, inverse_filter
 from .plug_and_play import Denoiser, plug_and_play
 from .solution import Solution
 from .tikhonov import Tikhonov, TikhonovSolution
@@ -25,6 +25,7 @@ __all__ = [
     "choose_penalty",
     "conjugate_gradient",
     "fista",
+    "inverse_filter",
     "noise_weight",
     "nonnegative_prox",
     "plug_and_play",

@@ -113,14 +113,14 @@ class SeparableFactors:
         coefficients = self.analyse(capture)
         return SpectralCapture(
             coefficients=coefficients,
-            gains=self.gains,
             unreachable=self.unreachable_energy(capture, coefficients, centred=centred),
             dof=self.capture_dof,
-            shared=self._shared,
+            camera=self.shared,
         )
 
     @cached_property
-    def _shared(self) -> Gains:
+    def shared(self) -> Gains:
+        """What depends on the gains alone, for all captures."""
         return Gains(self.gains)
 
     def unreachable_energy(

@@ -14,13 +14,18 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-__all__ = ["Gains", "PenaltyRule", "SpectralCapture", "choose_penalty"]
+__all__ = ["Gains", "PenaltyRule", "SpectralCapture", "choose_penalty", "inverse_filter"]
 
 PenaltyRule = Literal["gcv", "sure", "discrepancy"]
 
 _DECADES = 10  # search from the largest squared gain this many decades down
 _GOLDEN = (5**0.5 - 1) / 2
 _STEPS = 3 * (_DECADES + 1)  # of the coarse search
+
+
+def inverse_filter(gains: Tensor, penalty: Tensor) -> Tensor:
+    """Give Tikhonov's filter, from a capture's coefficients to a scene's; penalties (...)."""
+    return gains / (gains.square() + penalty[..., None, None])
 
 
 class Gains:
@@ -63,26 +68,18 @@ class SpectralCapture:
     ----------
     coefficients : Tensor, shape (..., modes_left, modes_right)
         The capture's coefficients.
-    gains : Tensor, shape broadcastable to the coefficients
-        Gains of the camera.
     unreachable : Tensor, shape (...)
         Energy outside the camera's range.
     dof : int
         Independent samples in the capture.
-    shared : Gains, optional
-        Of the same gains, where it serves several captures.
+    camera : Gains
+        What depends on the gains alone.
     """
 
     coefficients: Tensor
-    gains: Tensor
     unreachable: Tensor
     dof: int
-    shared: Gains | None = None
-
-    @cached_property
-    def camera(self) -> Gains:
-        """What depends on the gains alone."""
-        return Gains(self.gains) if self.shared is None else self.shared
+    camera: Gains
 
     def item(self, index: int) -> "SpectralCapture":
         """One capture of a batch."""

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ..operators import SeparableOperator
 from .factors import SeparableFactors
-from .penalty import Gains, PenaltyRule, SpectralCapture, choose_penalty
+from .penalty import PenaltyRule, SpectralCapture, choose_penalty, inverse_filter
 
 __all__ = ["Tikhonov", "TikhonovSolution"]
 
@@ -106,8 +106,8 @@ class Tikhonov:
             self._penalty = torch.as_tensor(penalty, dtype=gains.dtype, device=gains.device)
             if not bool((self._penalty > 0).all()):
                 raise ValueError(f"penalty must be positive, got {penalty}")
-            self._filter = self._inverse_filter(self._penalty)
-            self._fitted = Gains(gains).effective_parameters(self._penalty)
+            self._filter = inverse_filter(gains, self._penalty)
+            self._fitted = self.factors.shared.effective_parameters(self._penalty)
 
     def __call__(self, capture: Tensor) -> Tensor:
         """Map captures (..., *capture_shape) to scenes (..., *scene_shape)."""
@@ -116,7 +116,7 @@ class Tikhonov:
         if self._filter is not None:
             return self.factors.synthesise(self._filter * self.factors.analyse(capture))
         spectral = self.factors.spectral(capture)
-        inverse = self._inverse_filter(self._choose(spectral))
+        inverse = inverse_filter(self.factors.gains, self._choose(spectral))
         return self.factors.synthesise(inverse * spectral.coefficients)
 
     def solve(self, capture: Tensor, *, centred: bool = False) -> TikhonovSolution:
@@ -130,7 +130,8 @@ class Tikhonov:
         else:
             penalty = self._choose(spectral)
         if self._filter is None:
-            inverse, fitted = self._inverse_filter(penalty), spectral.effective_parameters(penalty)
+            inverse = inverse_filter(self.factors.gains, penalty)
+            fitted = spectral.effective_parameters(penalty)
         else:
             inverse, fitted = self._filter, self._fitted.expand_as(penalty)
         energy = spectral.coefficients.square().sum((-2, -1)) + spectral.unreachable
@@ -147,10 +148,6 @@ class Tikhonov:
     def _choose(self, spectral: SpectralCapture) -> Tensor:
         assert self._rule is not None
         return choose_penalty(spectral, self._rule, noise_std=self.noise_std)
-
-    def _inverse_filter(self, penalty: Tensor) -> Tensor:
-        gains = self.factors.gains
-        return gains / (gains.square() + penalty[..., None, None])
 
     @staticmethod
     def _noise_std(spectral: SpectralCapture) -> Tensor:

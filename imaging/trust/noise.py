@@ -7,7 +7,7 @@ from torch import Tensor
 from ..operators import MeanRemoval
 from ..prediction import measured_share
 from ..shapes import check_floating, check_shape
-from ..solvers import SeparableFactors, SpectralCapture, choose_penalty
+from ..solvers import SeparableFactors, SpectralCapture, choose_penalty, inverse_filter
 
 __all__ = ["estimate_noise_std", "estimate_prior_std", "fill_missing"]
 
@@ -114,9 +114,9 @@ def estimate_prior_std(
     if spectral is None:
         spectral = factors.spectral(capture)
     gains, coefficients = factors.gains, spectral.coefficients
-    penalty = choose_penalty(spectral, "sure", noise_std=noise_std)[..., None, None]
+    inverse = inverse_filter(gains, choose_penalty(spectral, "sure", noise_std=noise_std))
     samples = factors.scene_shape[-2] * factors.scene_shape[-1]
-    scene = (gains / (gains.square() + penalty) * coefficients).square().sum((-2, -1)) / samples
+    scene = (inverse * coefficients).square().sum((-2, -1)) / samples
     noise = torch.as_tensor(noise_std).to(coefficients).square()
     weakest = 0.01 * noise * samples / gains.square().sum((-2, -1))
     return torch.maximum(scene, weakest).sqrt()

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..geometry import SeparableGeometry, transfer_matrices
 from ..prediction import capture_noise_std, expected_psnr, measured_share
 from ..simulate import VirtualCamera
-from ..solvers import SeparableFactors
+from ..solvers import SeparableFactors, inverse_filter
 from .spectrum import mean_share, overall_share
 
 __all__ = ["PHOTONS_PER_LUX", "Exposure", "LitScene", "Plan", "plan_camera"]
@@ -259,7 +259,7 @@ def _coefficient_errors(
 ) -> Tensor:
     """Mean squared error of each coefficient of Tikhonov's reconstruction."""
     gains = factors.gains
-    inverse = gains / (gains.square() + penalty)
+    inverse = inverse_filter(gains, penalty)
     return (1 - gains * inverse).square() * prior + (inverse * noise).square()
 
 

@@ -48,8 +48,7 @@ class Strips:
 
     def left(self, strips: Tensor, fitted: Tensor) -> Tensor:
         """Give what fitted coefficients leave of strips."""
-        factors = self._factors
-        return strips - factors.u_left @ (fitted @ self.cut(factors.u_right.mT))
+        return strips - self._factors.u_left @ (fitted @ self._across)
 
     def noise_std(self, left: Tensor, rejected: Tensor, known: float) -> Tensor:
         """Noise from second differences of what a fit left, which takes smooth noise, shape (...).
@@ -95,9 +94,14 @@ class Strips:
         return torch.maximum(scores[0], scores[1])
 
     @cached_property
+    def _across(self) -> Tensor:
+        """Strips of the vectors along rows, shape (..., modes, 3 * strips)."""
+        return self.cut(self._factors.u_right.mT)
+
+    @cached_property
     def _overlaps(self) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
         """What neighbours in strips, down and right, share of each vector, left and right."""
-        left, right = self._factors.u_left, self.cut(self._factors.u_right.mT)
+        left, right = self._factors.u_left, self._across
         neighbours = right[..., self.count :] * right[..., : -self.count]
         return (
             (neighbour_overlap(left), right.square().sum(-1)),

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..prediction import measured_share
 from ..shapes import ShapeError, check_floating
+from ..solvers import inverse_filter
 from .spectrum import Factors, mean_share
 from .windows import check_window, window_mean
 
@@ -65,8 +66,7 @@ class ErrorMaps:
     @classmethod
     def of(cls, factors: Factors, penalty: Tensor) -> "ErrorMaps":
         """Compute the maps for penalties of shape (...), over 0; four matrix products."""
-        penalty = penalty.to(factors.gains)[..., None, None]
-        inverse = factors.gains / (factors.gains.square() + penalty)
+        inverse = inverse_filter(factors.gains, penalty.to(factors.gains))
         lost = 1 - factors.gains * inverse
         known = mean_share(factors, 1 - lost.square())
         return cls(mean_share(factors, inverse.square()), (1 - known).clamp_min(0))

@@ -16,7 +16,7 @@ from ...operators import SeparableOperator
 from ...sensor import Sensor
 from ...simulate import VirtualCamera
 from ...solvers import SeparableFactors
-from ...solvers.penalty import choose_penalty
+from ...solvers.penalty import choose_penalty, inverse_filter
 from ..measurement import Measurement
 from ..record import StartKind
 from ..start import Start
@@ -81,8 +81,7 @@ def observe(
     spectral = factors.spectral(capture)
     penalty = choose_penalty(spectral, "gcv") * penalty_factor
     noise_std = spectral.noise_variance().sqrt()
-    gains = factors.gains
-    inverse = gains / (gains.square() + penalty[..., None, None])
+    inverse = inverse_filter(factors.gains, penalty)
     return Observation(
         capture=capture,
         factors=factors,
