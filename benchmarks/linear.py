@@ -254,8 +254,9 @@ def main() -> None:
         wanted = min(peer[key]["objective"] for key in peer if key.startswith("fista"))
         iterative["FISTA to the peer's objective"] = measure_to_objective(wanted)
     print(machine)
+    modes = list(SeparableFactors.of(separable()).trimmed().gains.shape[-2:])
     show(
-        "Tikhonov, 4 planes of 500x620 to 256x256",
+        f"Tikhonov, 4 planes of 500x620 to 256x256, {modes[0]}x{modes[1]} modes",
         ("what", "ms", "frames/s", "over bare products", "of this machine's product peak"),
         tikhonov_rows(tikhonov, peer),
     )
@@ -265,7 +266,16 @@ def main() -> None:
         iterative_rows(iterative, peer),
     )
     name = "linear" if arguments.device == "cpu" else f"linear-{arguments.device}"
-    write(name, {"machine": machine, "tikhonov": tikhonov, "iterative": iterative, "peer": peer})
+    write(
+        name,
+        {
+            "machine": machine,
+            "modes": modes,
+            "tikhonov": tikhonov,
+            "iterative": iterative,
+            "peer": peer,
+        },
+    )
 
 
 if __name__ == "__main__":
